@@ -1,0 +1,53 @@
+# Everything a developer does here; `make help` lists it.
+
+GO       ?= go
+BIN      := bin
+MODULE   := github.com/daprd/daprd
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo edge)
+COMMIT   ?= $(shell git rev-parse HEAD 2>/dev/null)
+LDFLAGS  := -s -w -X $(MODULE)/pkg/version.version=$(VERSION) -X $(MODULE)/pkg/version.commit=$(COMMIT)
+SOURCES  := $(shell find cmd pkg -name '*.go' -not -name '*_test.go' 2>/dev/null) go.mod go.sum
+PACKAGES ?= ./...
+
+.PHONY: help run build test race lint fmt gen bench services image clean
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: build ## build, then run two example apps with their sidecars and show them at work
+	$(GO) run ./examples/hello -daprd $(BIN)/daprd
+
+build: $(BIN)/daprd ## build bin/daprd: one static binary
+
+$(BIN)/daprd: $(SOURCES)
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/daprd
+
+test: services ## install and start what the tests need, then run them all with the race detector
+	$(GO) test -race -timeout 15m $(PACKAGES)
+	cd test/sdk && $(GO) test -timeout 10m ./...
+
+race: test ## the same as test: the race detector is always on
+
+lint: ## gofmt, go vet, staticcheck
+	@unformatted=$$(git ls-files '*.go' | xargs gofmt -l); if [ -n "$$unformatted" ]; then echo "not gofmt-ed: $$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) tool -modfile=tools/go.mod staticcheck ./...
+
+fmt: ## gofmt everything
+	git ls-files '*.go' | xargs gofmt -w
+
+gen: ## generate the Go code of the .proto files anew
+	$(GO) run ./pkg/proto/gen
+
+bench: build ## measure daprd against a direct call; prints a table
+	$(GO) run ./bench -daprd $(BIN)/daprd
+
+services: ## install the servers and runtimes that the tests use, where they are missing
+	@./test/services.sh
+
+image: ## build the container image daprd:$(VERSION)
+	docker build --build-arg VERSION=$(VERSION) --build-arg COMMIT=$(COMMIT) -t daprd:$(VERSION) .
+
+clean: ## remove what was built
+	rm -rf $(BIN)
