@@ -1,0 +1,41 @@
+// Package config holds the resources that users write: Component, Configuration, HTTPEndpoint, as YAML to
+// values. It reads files; it must not know what a component is.
+package config
+
+import (
+	"fmt"
+	"slices"
+)
+
+// Origin is where a resource was read, for error texts.
+type Origin struct {
+	// File is the path as given, "" for a resource from elsewhere.
+	File string
+	// Document counts the documents of the file from 1.
+	Document int
+	// Line is the first line of the document, from 1.
+	Line int
+}
+
+// String is "file (document 2, line 14)".
+func (o Origin) String() string {
+	if o.File == "" {
+		return "no file"
+	}
+	return fmt.Sprintf("%s (document %d, line %d)", o.File, o.Document, o.Line)
+}
+
+// Meta is the metadata block of a resource.
+type Meta struct {
+	Name      string `yaml:"name"`
+	Namespace string `yaml:"namespace"`
+}
+
+// Authorised says whether the sidecar appID in namespace may use a resource: its namespace must be the
+// sidecar's where both are set, and its scopes, if any, must name the app.
+func Authorised(meta Meta, scopes []string, appID, namespace string) bool {
+	if namespace != "" && meta.Namespace != "" && meta.Namespace != namespace {
+		return false
+	}
+	return len(scopes) == 0 || slices.Contains(scopes, appID)
+}
