@@ -1,0 +1,130 @@
+// Package metadata tells what this sidecar is and how it does: the metadata API, the health targets and
+// the request to shut down. It gathers from the other blocks through the sources it is given and knows no
+// wire.
+package metadata
+
+import (
+	"sync"
+)
+
+// Info is the content of the metadata API. Empty parts are left out by the transports.
+type Info struct {
+	ID              string
+	RuntimeVersion  string
+	EnabledFeatures []string
+	Actors          []ActorCount
+	Components      []Component
+	// Extended holds what applications and the CLI have set, and daprRuntimeVersion.
+	Extended      map[string]string
+	HTTPEndpoints []string
+	App           AppConnection
+	ActorRuntime  ActorRuntime
+}
+
+// ActorCount is the number of active actors of one type.
+type ActorCount struct {
+	Type  string
+	Count int
+}
+
+// Component is one initialised component.
+type Component struct {
+	Name, Type, Version string
+	Capabilities        []string
+}
+
+// AppConnection says how the sidecar reaches the application. Port 0 means that there is none.
+type AppConnection struct {
+	Port           int
+	Protocol       string
+	ChannelAddress string
+	// MaxConcurrency is the bound on calls at once, 0 for none.
+	MaxConcurrency int
+}
+
+// ActorRuntime is the state of the actor runtime.
+type ActorRuntime struct {
+	Status    ActorStatus
+	HostReady bool
+	Placement string
+}
+
+// ActorStatus has the numbers of the protocol's ActorRuntimeStatus.
+type ActorStatus int
+
+// The states of the actor runtime.
+const (
+	ActorsInitializing ActorStatus = iota
+	ActorsDisabled
+	ActorsRunning
+)
+
+// String is the name that the HTTP API prints.
+func (s ActorStatus) String() string {
+	return [...]string{"INITIALIZING", "DISABLED", "RUNNING"}[s]
+}
+
+// Sources are where the parts of Info come from. They are asked at each call of Info.
+type Sources struct {
+	ID, RuntimeVersion string
+	EnabledFeatures    func() []string
+	Components         func() []Component
+	HTTPEndpoints      func() []string
+	App                func() AppConnection
+}
+
+// Service is the metadata API. Its methods may be called by many goroutines at once.
+type Service struct {
+	sources Sources
+
+	mu       sync.Mutex
+	extended map[string]string
+}
+
+// maxExtended bounds the attributes that callers can set: they stay in memory until the end.
+const maxExtended = 1000
+
+// New makes the service; every source must be there.
+func New(sources Sources) *Service {
+	return &Service{sources: sources, extended: make(map[string]string)}
+}
+
+// Info puts the metadata together.
+func (s *Service) Info() Info {
+	return Info{
+		ID:              s.sources.ID,
+		RuntimeVersion:  s.sources.RuntimeVersion,
+		EnabledFeatures: s.sources.EnabledFeatures(),
+		Components:      s.sources.Components(),
+		Extended:        s.attributes(),
+		HTTPEndpoints:   s.sources.HTTPEndpoints(),
+		App:             s.sources.App(),
+		ActorRuntime:    ActorRuntime{Status: ActorsDisabled},
+	}
+}
+
+// Set keeps an attribute in memory; an empty key does nothing. It says false when there are too many
+// attributes already (1000) and key is not among them.
+func (s *Service) Set(key, value string) bool {
+	if key == "" {
+		return true
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, known := s.extended[key]; !known && len(s.extended) >= maxExtended {
+		return false
+	}
+	s.extended[key] = value
+	return true
+}
+
+func (s *Service) attributes() map[string]string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make(map[string]string, len(s.extended)+1)
+	for k, v := range s.extended {
+		all[k] = v
+	}
+	all["daprRuntimeVersion"] = s.sources.RuntimeVersion
+	return all
+}
