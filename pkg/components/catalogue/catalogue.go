@@ -1,0 +1,33 @@
+// Package catalogue is the whole list of what this build can make of manifests: a line for each component
+// type.
+package catalogue
+
+import (
+	"context"
+
+	"github.com/daprd/daprd/pkg/components"
+	"github.com/daprd/daprd/pkg/components/localenv"
+	"github.com/daprd/daprd/pkg/components/localfile"
+	"github.com/daprd/daprd/pkg/components/memory"
+	"github.com/daprd/daprd/pkg/components/redis"
+	"github.com/daprd/daprd/pkg/components/sqlite"
+	"github.com/daprd/daprd/pkg/nameresolution"
+	"github.com/daprd/daprd/pkg/nameresolution/mdns"
+)
+
+// All is the set with every type in it.
+func All() components.Set {
+	set := components.NewSet()
+	set.State.Register(memory.NewState, "in-memory")
+	set.State.Register(redis.NewState, "redis")
+	set.State.Register(sqlite.NewState, "sqlite", "sqlite3")
+	set.SecretStore.Register(localenv.NewSecretStore, "local.env")
+	set.SecretStore.Register(localfile.NewSecretStore, "local.file")
+	set.Resolver.Register(newMDNS, "mdns")
+	set.Resolver.Register(sqlite.NewResolver, "sqlite")
+	return set
+}
+
+func newMDNS(_ context.Context, spec *components.Spec) (nameresolution.Resolver, error) {
+	return mdns.New(spec.Log), nil
+}

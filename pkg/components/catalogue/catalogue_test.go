@@ -1,0 +1,26 @@
+package catalogue_test
+
+import (
+	"testing"
+
+	"github.com/daprd/daprd/pkg/components/catalogue"
+)
+
+func TestAll(t *testing.T) {
+	set := catalogue.All()
+	for _, kind := range []string{"state.in-memory", "state.redis", "state.sqlite", "state.sqlite3"} {
+		if _, err := set.State.Factory(kind, "v1"); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, kind := range []string{"secretstores.local.env", "secretstores.local.file"} {
+		if _, err := set.SecretStore.Factory(kind, "v1"); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, kind := range []string{"mdns", "sqlite"} {
+		if _, err := set.Resolver.Factory(kind, "v1"); err != nil {
+			t.Error(err)
+		}
+	}
+}

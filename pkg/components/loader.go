@@ -1,0 +1,137 @@
+package components
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/daprd/daprd/pkg/config"
+	"github.com/daprd/daprd/pkg/secrets"
+	"github.com/daprd/daprd/pkg/state"
+)
+
+// Counter is told how loading went: the seam of the metrics.
+type Counter interface {
+	// ComponentLoaded counts a component in use. kind is its type.
+	ComponentLoaded(kind string)
+	// ComponentFailed counts one that its registry does not know (reason "creation") or that could not be
+	// set up ("init").
+	ComponentFailed(kind, reason, name string)
+}
+
+// Deps are what a Loader works with. No field is nil.
+type Deps struct {
+	Set       Set
+	State     *state.Service
+	Secrets   *secrets.Service
+	Templates config.Templates
+	Counter   Counter
+	// Log is the logger of the lines of loading, ComponentLog that of components (scope dapr.contrib).
+	Log, ComponentLog *logrus.Entry
+}
+
+// Loader makes components of manifests, one after the other, in a goroutine of its own. A component whose
+// secret store is not there yet waits for it without holding the others up.
+type Loader struct {
+	deps     Deps
+	denied   func(kind, version string) bool
+	requests chan request
+	// ended is closed when nobody takes requests any more.
+	ended chan struct{}
+	// abandoned are initialisations that went on after their time.
+	abandoned sync.WaitGroup
+
+	// parked are the components that wait, by the name of the secret store, and taken where each name in use
+	// was read. Only the goroutine touches them.
+	parked map[string][]config.Component
+	taken  map[string]config.Origin
+
+	mu     sync.Mutex
+	loaded []config.Component
+}
+
+type request struct {
+	component config.Component
+	reply     chan<- error
+}
+
+// errEnded answers requests that come too late.
+var errEnded = errors.New("components are not loaded any more: the sidecar is shutting down")
+
+// patience is how long the end waits for initialisations that do not heed their time.
+const patience = time.Second
+
+// NewLoader makes a loader; Run does its work.
+func NewLoader(deps Deps) *Loader {
+	return &Loader{deps: deps, requests: make(chan request), ended: make(chan struct{}),
+		parked: map[string][]config.Component{}, taken: map[string]config.Origin{},
+		denied: func(string, string) bool { return false }}
+}
+
+// Deny sets which types are passed over, before the first Load.
+func (l *Loader) Deny(denied func(kind, version string) bool) { l.denied = denied }
+
+// Run takes requests until ctx ends, which interrupts the component in hand. It is called once; its owner
+// waits for it.
+func (l *Loader) Run(ctx context.Context) {
+	defer l.leave()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case r := <-l.requests:
+			r.reply <- l.process(ctx, r.component)
+		}
+	}
+}
+
+// leave waits for what was abandoned: its context ended long ago, so that it should be over.
+func (l *Loader) leave() {
+	close(l.ended)
+	over := make(chan struct{})
+	go func() {
+		l.abandoned.Wait()
+		close(over)
+	}()
+	select {
+	case <-over:
+	case <-time.After(patience):
+		l.deps.Log.Warn("the initialisation of a component goes on although its time is over; it is left behind")
+	}
+}
+
+// Load has one component made, then those that waited for it, and waits for the outcome. No error are: a
+// component that waits for its secret store, one that is passed over with a warning, and one that failed but
+// has ignoreErrors. The end of ctx ends the wait only.
+func (l *Loader) Load(ctx context.Context, component config.Component) error {
+	reply := make(chan error, 1)
+	select {
+	case l.requests <- request{component, reply}:
+	case <-l.ended:
+		return errEnded
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case err := <-reply:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Loaded are the components in use, in the order in which they were loaded.
+func (l *Loader) Loaded() []config.Component {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return append([]config.Component(nil), l.loaded...)
+}
+
+func (l *Loader) keep(c *config.Component) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.loaded = append(l.loaded, *c)
+}
