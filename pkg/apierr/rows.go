@@ -109,6 +109,9 @@ var (
 	InvokeDenied = Row{Code: "ERR_DIRECT_INVOKE", HTTP: http.StatusForbidden, GRPC: codes.Internal,
 		Format: "failed to invoke, id: %s, err: %v"}
 
+	// TooManyAttributes: callers have set as many metadata attributes as are kept.
+	TooManyAttributes = Row{Code: "ERR_MALFORMED_REQUEST", HTTP: http.StatusBadRequest, GRPC: codes.InvalidArgument,
+		Format: "there are %d metadata attributes already, and no more are kept; use fewer keys"}
 	// MetadataGet: the metadata could not be put together.
 	MetadataGet = Row{Code: "ERR_METADATA_GET", HTTP: http.StatusInternalServerError, GRPC: codes.Internal,
 		Format: "failed deserializing metadata: %s"}

@@ -5,6 +5,8 @@ package metadata
 
 import (
 	"sync"
+
+	"github.com/daprd/daprd/pkg/apierr"
 )
 
 // Info is the content of the metadata API. Empty parts are left out by the transports.
@@ -103,19 +105,19 @@ func (s *Service) Info() Info {
 	}
 }
 
-// Set keeps an attribute in memory; an empty key does nothing. It says false when there are too many
-// attributes already (1000) and key is not among them.
-func (s *Service) Set(key, value string) bool {
+// Set keeps an attribute in memory; an empty key does nothing. When there are 1000 attributes already and
+// key is not among them the error is an *apierr.Error.
+func (s *Service) Set(key, value string) error {
 	if key == "" {
-		return true
+		return nil
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, known := s.extended[key]; !known && len(s.extended) >= maxExtended {
-		return false
+		return apierr.TooManyAttributes.New(maxExtended)
 	}
 	s.extended[key] = value
-	return true
+	return nil
 }
 
 func (s *Service) attributes() map[string]string {

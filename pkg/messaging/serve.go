@@ -1,0 +1,291 @@
+package messaging
+
+import (
+	"context"
+	"io"
+	"sync"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/daprd/daprd/pkg/channel"
+	"github.com/daprd/daprd/pkg/ready"
+)
+
+// Policy decides which calls from other sidecars reach the application.
+type Policy interface {
+	// Allow gives nil, or the gRPC status that the caller is to see. The method is the canonical path, or
+	// the full name of a proxied gRPC method, whose verb is "". Who calls is in ctx.
+	Allow(ctx context.Context, method, verb string) error
+}
+
+// AllowAll is the Policy of a sidecar without access control.
+type AllowAll struct{}
+
+// Allow lets every call pass.
+func (AllowAll) Allow(context.Context, string, string) error { return nil }
+
+// Callee serves the calls that other sidecars bring for the application beside this one.
+type Callee struct {
+	appID  string
+	app    *ready.Slot[channel.App]
+	policy Policy
+	served sync.Pool
+}
+
+// NewCallee makes the server's side of service invocation for the application appID.
+func NewCallee(appID string, app *ready.Slot[channel.App], policy Policy) *Callee {
+	c := &Callee{appID: appID, app: app, policy: policy}
+	c.served.New = func() any { return &served{} }
+	return c
+}
+
+// ServiceDesc is what a gRPC server with the codec of package wire registers, with any value as the
+// implementation.
+func (c *Callee) ServiceDesc() *grpc.ServiceDesc {
+	return &grpc.ServiceDesc{
+		ServiceName: serviceName,
+		HandlerType: (*any)(nil),
+		Methods: []grpc.MethodDesc{
+			{MethodName: callLocal, Handler: c.callLocal},
+			{MethodName: "CallActor", Handler: unimplemented("CallActor")},
+			{MethodName: "CallActorReminder", Handler: unimplemented("CallActorReminder")},
+		},
+		Streams: []grpc.StreamDesc{
+			{StreamName: callLocalStream, Handler: c.callLocalStream, ServerStreams: true, ClientStreams: true},
+			{StreamName: "CallActorStream", ServerStreams: true, Handler: func(any, grpc.ServerStream) error {
+				return errUnimplemented("CallActorStream")
+			}},
+		},
+		Metadata: "dapr/proto/internals/v1/invocation.proto",
+	}
+}
+
+func errUnimplemented(method string) error {
+	return status.Errorf(codes.Unimplemented, "this daprd does not host actors yet: %s is not implemented", method)
+}
+
+func unimplemented(method string) grpc.MethodHandler {
+	return func(any, context.Context, func(any) error, grpc.UnaryServerInterceptor) (any, error) {
+		return nil, errUnimplemented(method)
+	}
+}
+
+var (
+	errNoAppChannel = status.Error(codes.Internal, "app channel is not initialized")
+	errNoMessage    = status.Error(codes.InvalidArgument, "parsing InternalInvokeRequest error: field Message is nil")
+	errNoRequest    = status.Error(codes.InvalidArgument,
+		"parsing InternalInvokeRequest error: request does not contain the required fields in the leading chunk")
+	errLongRequest = status.Error(codes.InvalidArgument, "the body is longer than its Content-Length")
+)
+
+// served is one call while it is served, with the memory that it borrows.
+type served struct {
+	first inbound
+	req   channel.Request
+	body  requestBody
+	out   responseFrame
+}
+
+// callLocal serves the call of a sidecar that sends the whole body in its only message.
+func (c *Callee) callLocal(_ any, ctx context.Context, decode func(any) error, intercept grpc.UnaryServerInterceptor) (any, error) {
+	s := &served{}
+	s.first.unary = true
+	if err := decode(&s.first); err != nil {
+		return nil, err
+	}
+	handle := func(ctx context.Context, _ any) (any, error) { return c.serveUnary(ctx, s) }
+	if intercept == nil {
+		return handle(ctx, s)
+	}
+	return intercept(ctx, &s.first, &grpc.UnaryServerInfo{Server: c, FullMethod: callUnaryMethod}, handle)
+}
+
+func (c *Callee) serveUnary(ctx context.Context, s *served) (any, error) {
+	res, err := c.invoke(ctx, s, channel.Body{Bytes: s.first.data})
+	if err != nil {
+		return nil, err
+	}
+	defer res.Close()
+	body := res.Body.Bytes
+	if res.Body.Stream != nil {
+		if body, err = io.ReadAll(res.Body.Stream); err != nil {
+			return nil, appFailure(err)
+		}
+	}
+	s.answer(res)
+	s.out.unary, s.out.length = true, -1
+	// The answer is written after this returns, when what it borrows is gone.
+	s.out.payload = body
+	return detached(&s.out)
+}
+
+// detached is the frame in its wire form.
+func detached(f *responseFrame) (any, error) {
+	b, err := f.MarshalWire(make([]byte, 0, f.SizeWire()))
+	return &wireBytes{b}, err
+}
+
+// wireBytes is a message that is written already.
+type wireBytes struct{ b []byte }
+
+func (w *wireBytes) SizeWire() int                          { return len(w.b) }
+func (w *wireBytes) MarshalWire(dst []byte) ([]byte, error) { return append(dst, w.b...), nil }
+func (w *wireBytes) UnmarshalWire([]byte) error             { return errOnlyWritten }
+
+// callLocalStream serves a call whose bodies come and go in pieces.
+func (c *Callee) callLocalStream(_ any, stream grpc.ServerStream) error {
+	s := c.served.Get().(*served)
+	if err := stream.RecvMsg(&s.first); err != nil {
+		if err == io.EOF {
+			return errNoRequest
+		}
+		return err
+	}
+	if !s.first.hasHead || !s.first.hasMessage {
+		return errNoRequest
+	}
+	body, err := s.requestBody(stream)
+	if err != nil {
+		return err
+	}
+	res, err := c.invoke(stream.Context(), s, body)
+	if err != nil {
+		return err
+	}
+	s.answer(res)
+	err = s.send(stream, res)
+	res.Close()
+	// A streamed body may still be read by whoever sends it to the application, until gRPC ends it.
+	if body.Stream == nil {
+		s.out, s.req, s.body = responseFrame{}, channel.Request{}, requestBody{next: s.body.next}
+		c.served.Put(s)
+	}
+	return err
+}
+
+// invoke checks the call as every caller of Dapr expects it, in this order, and makes it.
+func (c *Callee) invoke(ctx context.Context, s *served, body channel.Body) (*channel.Response, error) {
+	app, ok := c.app.Load()
+	if !ok {
+		return nil, errNoAppChannel
+	}
+	if !s.first.hasMessage {
+		return nil, errNoMessage
+	}
+	if err := c.addressed(s.first.header); err != nil {
+		return nil, err
+	}
+	method, err := channel.CanonicalMethod(s.first.method)
+	if err != nil {
+		return nil, status.Errorf(codes.InvalidArgument, errNoMethod, err)
+	}
+	if err := c.policy.Allow(ctx, method, s.first.verb); err != nil {
+		return nil, err
+	}
+	if s.first.version != versionOne {
+		return nil, status.Errorf(codes.Unimplemented, "Unsupported spec version: %d", s.first.version)
+	}
+	s.req = channel.Request{
+		Verb:        s.first.verb,
+		Method:      method,
+		Query:       s.first.query,
+		Header:      traced(ctx, s.first.header),
+		ContentType: s.first.contentType,
+		TypeURL:     s.first.typeURL,
+		Body:        body,
+	}
+	res, err := app.Invoke(ctx, &s.req)
+	if err != nil {
+		return nil, appFailure(err)
+	}
+	return res, nil
+}
+
+// addressed refuses a call that was meant for another application.
+func (c *Callee) addressed(h channel.Header) error {
+	meant := ""
+	for _, f := range h {
+		if sameName(f.Name, destinationHeader) {
+			if meant = f.Value; meant == c.appID {
+				return nil
+			}
+		}
+	}
+	if meant == "" {
+		return nil
+	}
+	return Misled(c.appID, meant)
+}
+
+// errUnhealthy is the one text that the original does not put the prefix in front of.
+const errUnhealthy = "app is not in a healthy state"
+
+func appFailure(err error) error {
+	if st, ok := status.FromError(err); ok && st.Code() == codes.Internal && st.Message() == errUnhealthy {
+		return err
+	}
+	return status.Errorf(codes.Internal, "error invoking app channel: %s", err)
+}
+
+// answer prepares the first message.
+func (s *served) answer(res *channel.Response) {
+	s.out = responseFrame{
+		head:    res,
+		header:  group(res.Header),
+		trailer: group(res.Trailer),
+		length:  res.Body.Size(),
+	}
+}
+
+// send sends the answer. That of an application that breaks off in the middle ends with an error, so that
+// the caller's client sees it break off, too.
+func (s *served) send(stream grpc.ServerStream, res *channel.Response) error {
+	if res.Body.Stream != nil {
+		return s.sendStream(stream, res.Body)
+	}
+	rest := res.Body.Bytes
+	for {
+		n := min(len(rest), chunkSize)
+		s.out.payload, rest = rest[:n], rest[n:]
+		if err := stream.SendMsg(&s.out); err != nil {
+			return err
+		}
+		if len(rest) == 0 {
+			return nil
+		}
+		s.next()
+	}
+}
+
+func (s *served) sendStream(stream grpc.ServerStream, body channel.Body) error {
+	// The head does not wait for the body: events may be far apart.
+	if err := stream.SendMsg(&s.out); err != nil {
+		return err
+	}
+	s.out.head = nil
+	chunk := chunks.Get().(*[chunkSize]byte)
+	defer chunks.Put(chunk)
+	for {
+		n, err := body.Stream.Read(chunk[:])
+		if n > 0 {
+			s.out.payload = chunk[:n]
+			if err := stream.SendMsg(&s.out); err != nil {
+				return err
+			}
+			s.next()
+		}
+		switch {
+		case err == io.EOF:
+			return nil
+		case err != nil:
+			return appFailure(err)
+		}
+	}
+}
+
+func (s *served) next() {
+	s.out.head = nil
+	s.out.seq++
+}
