@@ -1,0 +1,61 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+)
+
+// The timing of --wait.
+const (
+	waitTotal   = 60 * time.Second
+	waitRequest = 500 * time.Millisecond
+	waitPause   = 100 * time.Millisecond
+)
+
+// wait polls the outbound health of the sidecar on port until it answers 204, for at most a minute, and
+// tells on stderr how it goes. Its caller ends with exit code 0 in every case, as Dapr's does.
+func wait(ctx context.Context, port int, stderr io.Writer) {
+	ctx, cancel := context.WithTimeout(ctx, waitTotal)
+	defer cancel()
+	url := fmt.Sprintf("http://localhost:%d/v1.0/healthz/outbound", port)
+	fmt.Fprintf(stderr, "Waiting for Dapr to be outbound ready (timeout: %d seconds): url=%s\n", int(waitTotal.Seconds()), url)
+	var told time.Time
+	for {
+		err := outbound(ctx, url)
+		if err == nil {
+			fmt.Fprintln(stderr, "Dapr is outbound ready!")
+			return
+		}
+		if time.Since(told) >= time.Second {
+			told = time.Now()
+			fmt.Fprintf(stderr, "Dapr outbound NOT ready yet: %v\n", err)
+		}
+		select {
+		case <-ctx.Done():
+			fmt.Fprintf(stderr, "timeout waiting for Dapr to become outbound ready. Last error: %v\n", err)
+			return
+		case <-time.After(waitPause):
+		}
+	}
+}
+
+func outbound(ctx context.Context, url string) error {
+	ctx, cancel := context.WithTimeout(ctx, waitRequest)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusNoContent {
+		return fmt.Errorf("HTTP status code %d", response.StatusCode)
+	}
+	return nil
+}

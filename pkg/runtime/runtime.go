@@ -1,0 +1,187 @@
+// Package runtime is the life of a sidecar: New wires every object from flags alone and does no I/O; Run
+// walks the table of stages, serves, and drains at the end. It is given the set of component types and
+// knows no technology.
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/daprd/daprd/pkg/api"
+	"github.com/daprd/daprd/pkg/channel"
+	"github.com/daprd/daprd/pkg/components"
+	"github.com/daprd/daprd/pkg/config"
+	"github.com/daprd/daprd/pkg/grpc"
+	"github.com/daprd/daprd/pkg/logging"
+	"github.com/daprd/daprd/pkg/messaging"
+	"github.com/daprd/daprd/pkg/metadata"
+	"github.com/daprd/daprd/pkg/metrics"
+	"github.com/daprd/daprd/pkg/nameresolution"
+	"github.com/daprd/daprd/pkg/ready"
+	"github.com/daprd/daprd/pkg/secrets"
+	"github.com/daprd/daprd/pkg/state"
+	"github.com/daprd/daprd/pkg/version"
+)
+
+// ErrForced says that a caller asked for an end without draining.
+var ErrForced = errors.New("forced shutdown requested")
+
+// Deps are what code passes to a Runtime.
+type Deps struct {
+	// Components are the types that manifests can name.
+	Components components.Set
+	Logs       *logging.Logs
+}
+
+// Runtime is one sidecar. Run is called once.
+type Runtime struct {
+	cfg  Config
+	deps Deps
+	log  *logrus.Entry
+
+	metrics   *metrics.Registry
+	health    *metadata.Health
+	state     *state.Service
+	secrets   *secrets.Service
+	loader    *components.Loader
+	peers     *messaging.Peers
+	messaging *messaging.Direct
+	callee    *messaging.Callee
+	proxy     *grpc.Proxy
+	blocks    api.Blocks
+
+	app       ready.Slot[channel.App]
+	resolver  ready.Slot[nameresolution.Resolver]
+	endpoints ready.Slot[*messaging.Endpoints]
+
+	// configuration is the defaults until its stage.
+	configuration *config.Configuration
+	// httpEndpoints are the names of the HTTPEndpoint resources in use.
+	httpEndpoints ready.Slot[[]string]
+	internal      internalListener
+
+	stop chan error
+	// Addresses tell where the servers listen, once they do: for tests that ask for port 0.
+	addresses addresses
+}
+
+// New wires a sidecar. The error is that of Config.Validate.
+func New(cfg Config, deps Deps) (*Runtime, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	r := &Runtime{cfg: cfg, deps: deps, log: deps.Logs.Scope("dapr.runtime"), stop: make(chan error, 1),
+		configuration: config.DefaultConfiguration()}
+	r.metrics = metrics.New(cfg.AppID, cfg.Namespace)
+	r.health = metadata.NewHealth(cfg.AppID)
+	r.state = state.NewService(state.Deps{AppID: cfg.AppID, Namespace: cfg.Namespace, Log: r.log, Observer: r.metrics})
+	r.secrets = secrets.NewService(r.metrics)
+	r.loader = components.NewLoader(components.Deps{
+		Set: deps.Components, State: r.state, Secrets: r.secrets, Counter: r.metrics,
+		Templates: config.Templates{AppID: cfg.AppID, Namespace: cfg.Namespace, PodName: cfg.PodName},
+		Log:       r.log, ComponentLog: deps.Logs.Scope("dapr.contrib"),
+	})
+	r.wireMessaging()
+	r.blocks = api.Blocks{
+		State: r.state, Secrets: r.secrets, Messaging: r.messaging, Health: r.health, Shutdown: r.shutdown,
+		Metadata: metadata.New(metadata.Sources{
+			ID: cfg.AppID, RuntimeVersion: version.Version(), EnabledFeatures: r.enabledFeatures,
+			Components: r.loadedComponents, HTTPEndpoints: r.endpointNames, App: r.appConnection,
+		}),
+	}
+	return r, nil
+}
+
+func (r *Runtime) wireMessaging() {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "localhost"
+	}
+	self := messaging.Self{AppID: r.cfg.AppID, Namespace: r.cfg.Namespace, HostIP: r.cfg.HostAddress, HostName: host,
+		InternalPort: r.cfg.InternalGRPCPort}
+	r.peers = messaging.NewPeers(messaging.Insecure{}, r.cfg.MaxBodySize)
+	r.messaging = messaging.New(messaging.Deps{Self: self, App: &r.app, Resolver: &r.resolver, Peers: r.peers, Endpoints: &r.endpoints})
+	r.callee = messaging.NewCallee(r.cfg.AppID, &r.app, messaging.AllowAll{})
+	r.proxy = grpc.NewProxy(grpc.ProxyDeps{Self: self, Direct: r.messaging, Policy: messaging.AllowAll{}})
+}
+
+// Run starts the sidecar, serves until ctx ends or a caller asks for the end, and drains. It returns nil
+// when everything was drained; an error that is ErrGrace when the grace period ended first, ErrForced when a
+// caller did not want to wait, or what kept the sidecar from starting.
+func (r *Runtime) Run(ctx context.Context) error {
+	began := time.Now()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		select {
+		case err := <-r.stop:
+			cancel(err)
+		case <-ctx.Done():
+		}
+	}()
+	stages, err := r.walk(ctx, table)
+	if err == nil {
+		r.log.Infof("dapr initialized. Status: Running. Init Elapsed %vms", float64(time.Since(began))/float64(time.Millisecond))
+		r.health.SetReady(true)
+		<-ctx.Done()
+	}
+	switch {
+	case errors.Is(context.Cause(ctx), ErrForced):
+		return ErrForced
+	case ctx.Err() != nil:
+		err = nil // the start was interrupted on purpose
+	}
+	return errors.Join(err, r.end(stages))
+}
+
+// end drains and closes what was started, within the grace period.
+func (r *Runtime) end(stages []started) error {
+	r.health.SetReady(false)
+	r.block()
+	ctx, cancel := within(r.cfg.Grace)
+	defer cancel()
+	r.log.Info("dapr shutting down.")
+	r.health.SetOutbound(false)
+	r.log.Info("Stopping Dapr APIs")
+	r.log.Infof("Waiting %s to finish outstanding operations", r.cfg.Grace)
+	drained := drain(ctx, stages)
+	r.log.Info("Shutting down all components")
+	err := errors.Join(drained, release(ctx, stages))
+	if ctx.Err() != nil {
+		return fmt.Errorf("%w after %s: %w", ErrGrace, r.cfg.Grace, err)
+	}
+	if err != nil {
+		r.log.Warnf("error while shutting down: %s", err)
+	}
+	return nil
+}
+
+// block goes on serving for a while after the signal, for applications that finish their work through the
+// sidecar.
+func (r *Runtime) block() {
+	if r.cfg.BlockShutdown == nil {
+		return
+	}
+	r.log.Infof("Blocking graceful shutdown for %s or until app reports unhealthy...", *r.cfg.BlockShutdown)
+	time.Sleep(*r.cfg.BlockShutdown)
+	r.log.Info("Block shutdown period expired, entering shutdown...")
+}
+
+// shutdown is what callers of the API ask for.
+func (r *Runtime) shutdown(forced bool) {
+	var cause error
+	if forced {
+		cause = ErrForced
+	} else {
+		r.log.Info("Shutdown requested via API")
+	}
+	select {
+	case r.stop <- cause:
+	default: // it is ending already
+	}
+}
