@@ -1,0 +1,116 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/valyala/fasthttp"
+)
+
+// result is what a client process reports, as JSON on its standard output.
+type result struct {
+	Requests  int
+	Errors    int
+	FirstFail string
+	Elapsed   time.Duration
+	Mean      time.Duration
+	P50, P99  time.Duration
+}
+
+// client sends one request over and over: the arguments are the verb, the URL and the size of the body.
+func client(duration time.Duration, connections int) error {
+	if flag.NArg() != 3 {
+		return errors.New("client: want VERB URL SIZE")
+	}
+	var size int
+	if _, err := fmt.Sscan(flag.Arg(2), &size); err != nil {
+		return err
+	}
+	load := &load{verb: flag.Arg(0), url: flag.Arg(1), body: bytes.Repeat([]byte("x"), size)}
+	load.run(duration/10, connections) // warm up: connections, caches
+	return json.NewEncoder(os.Stdout).Encode(load.run(duration, connections))
+}
+
+type load struct {
+	verb, url string
+	body      []byte
+}
+
+func (l *load) run(duration time.Duration, connections int) result {
+	var (
+		client  = &fasthttp.Client{MaxConnsPerHost: connections, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second}
+		workers = make([]worker, connections)
+		began   = time.Now()
+		until   = began.Add(duration)
+		wait    sync.WaitGroup
+	)
+	for i := range workers {
+		wait.Go(func() { workers[i].run(l, client, until) })
+	}
+	wait.Wait()
+	client.CloseIdleConnections()
+	return summary(workers, time.Since(began))
+}
+
+// worker is one connection's worth of load.
+type worker struct {
+	latencies []time.Duration
+	errors    int
+	firstFail string
+}
+
+func (w *worker) run(l *load, client *fasthttp.Client, until time.Time) {
+	request, response := fasthttp.AcquireRequest(), fasthttp.AcquireResponse()
+	defer fasthttp.ReleaseRequest(request)
+	defer fasthttp.ReleaseResponse(response)
+	request.SetRequestURI(l.url)
+	request.Header.SetMethod(l.verb)
+	request.Header.SetContentType("application/octet-stream")
+	request.SetBodyRaw(l.body)
+	for began := time.Now(); began.Before(until); {
+		err := client.Do(request, response)
+		now := time.Now()
+		if err == nil && response.StatusCode()/100 != 2 {
+			err = fmt.Errorf("status %d: %.200s", response.StatusCode(), response.Body())
+		}
+		if err != nil {
+			if w.errors++; w.firstFail == "" {
+				w.firstFail = err.Error()
+			}
+		} else {
+			w.latencies = append(w.latencies, now.Sub(began))
+		}
+		began = now
+	}
+}
+
+func summary(workers []worker, elapsed time.Duration) result {
+	r := result{Elapsed: elapsed}
+	var all []time.Duration
+	for _, w := range workers {
+		all = append(all, w.latencies...)
+		r.Errors += w.errors
+		if r.FirstFail == "" {
+			r.FirstFail = w.firstFail
+		}
+	}
+	r.Requests = len(all)
+	if len(all) == 0 {
+		return r
+	}
+	slices.Sort(all)
+	var sum time.Duration
+	for _, l := range all {
+		sum += l
+	}
+	r.Mean = sum / time.Duration(len(all))
+	r.P50, r.P99 = all[len(all)/2], all[len(all)*99/100]
+	return r
+}

@@ -1,0 +1,34 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+
+	"github.com/valyala/fasthttp"
+)
+
+// echo is the application: it answers every request with its body, prints its port and runs until ctx
+// ends. With streaming it sends bodies of any size back as they come.
+func echo(ctx context.Context, streaming bool) error {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	fmt.Println(listener.Addr().(*net.TCPAddr).Port)
+	server := &fasthttp.Server{StreamRequestBody: streaming, Handler: answer}
+	go func() {
+		<-ctx.Done()
+		_ = server.Shutdown()
+	}()
+	return server.Serve(listener)
+}
+
+func answer(ctx *fasthttp.RequestCtx) {
+	ctx.SetContentType("application/octet-stream")
+	if ctx.Request.IsBodyStream() {
+		ctx.SetBodyStream(ctx.RequestBodyStream(), ctx.Request.Header.ContentLength())
+		return
+	}
+	ctx.SetBody(ctx.Request.Body())
+}
