@@ -1,0 +1,114 @@
+package http
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/daprd/daprd/pkg/state"
+)
+
+// BenchmarkStateGet and BenchmarkEcho send the same requests to the sidecar and to a bare fasthttp server.
+func BenchmarkStateGet(b *testing.B) {
+	s := start(b, setup{})
+	value := `"` + strings.Repeat("x", 1024) + `"`
+	if err := s.state.Set(b.Context(), "st", []state.SetRequest{{Key: "k", Value: []byte(value)}}); err != nil {
+		b.Fatal(err)
+	}
+	roundTrips(b, s, request("GET", "/v1.0/state/st/k", ""), value)
+}
+
+func BenchmarkStateSave(b *testing.B) {
+	s := start(b, setup{})
+	roundTrips(b, s, request("POST", "/v1.0/state/st", `[{"key":"k","value":"`+strings.Repeat("x", 1024)+`"}]`), "")
+}
+
+func BenchmarkInvoke(b *testing.B) {
+	s := start(b, setup{app: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		w.Header().Set("Content-Type", "text/plain")
+		_, _ = w.Write(body)
+	})})
+	body := strings.Repeat("x", 1024)
+	roundTrips(b, s, request("POST", "/v1.0/invoke/myapp/method/echo", body), body)
+}
+
+func BenchmarkEcho(b *testing.B) {
+	value := strings.Repeat("x", 1026)
+	server := &fasthttp.Server{Handler: func(ctx *fasthttp.RequestCtx) { ctx.SetBodyString(value) }}
+	s := start(b, setup{})
+	s.http1 = nil
+	l := listenLocal(b)
+	go func() { _ = server.Serve(l) }()
+	defer server.Shutdown()
+	s.address = l.Addr().String()
+	roundTrips(b, s, request("GET", "/v1.0/state/st/k", ""), value)
+}
+
+// roundTrips measures one call after the other on one connection.
+func roundTrips(b *testing.B, s *sidecar, raw, want string) {
+	conn, err := net.Dial("tcp", s.address)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer conn.Close()
+	r := bufio.NewReader(conn)
+	var response fasthttp.Response
+	b.ReportAllocs()
+	b.ResetTimer()
+	for range b.N {
+		if _, err := io.WriteString(conn, raw); err != nil {
+			b.Fatal(err)
+		}
+		response.Reset()
+		if err := response.Read(r); err != nil {
+			b.Fatal(err)
+		}
+		if string(response.Body()) != want {
+			b.Fatal("got " + strconv.Itoa(response.StatusCode()) + " " + response.String())
+		}
+	}
+}
+
+// BenchmarkHandlers measures the handlers without a socket.
+func BenchmarkHandlers(b *testing.B) {
+	s := start(b, setup{observer: unseen{}})
+	if err := s.state.Set(b.Context(), "st", []state.SetRequest{{Key: "k", Value: []byte(`"` + strings.Repeat("x", 1024) + `"`)}}); err != nil {
+		b.Fatal(err)
+	}
+	for name, raw := range map[string]string{
+		"state get":  request("GET", "/v1.0/state/st/k", ""),
+		"state save": request("POST", "/v1.0/state/st", `[{"key":"k","value":"`+strings.Repeat("x", 1024)+`"}]`),
+		"health":     request("GET", "/v1.0/healthz", ""),
+		"no route":   request("GET", "/nothing", ""),
+	} {
+		b.Run(name, func(b *testing.B) {
+			carrier := &stream{}
+			carrier.call.parent = b.Context()
+			ctx := new(fasthttp.RequestCtx)
+			ctx.Init2(carrier, nil, false)
+			source := strings.NewReader(raw)
+			r := bufio.NewReader(source)
+			b.ReportAllocs()
+			for range b.N {
+				source.Reset(raw)
+				r.Reset(source)
+				ctx.Request.Reset()
+				ctx.Response.Reset()
+				if err := ctx.Request.Header.Read(r); err != nil {
+					b.Fatal(err)
+				}
+				if n := ctx.Request.Header.ContentLength(); n > 0 {
+					ctx.Request.SetBodyStream(r, n)
+				}
+				s.serve(ctx)
+			}
+		})
+	}
+}

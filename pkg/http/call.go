@@ -1,0 +1,179 @@
+package http
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"time"
+	"unsafe"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/daprd/daprd/pkg/apierr"
+	"github.com/daprd/daprd/pkg/channel"
+)
+
+// call is one call of the API from its header to the last byte of its answer. Its strings borrow the
+// request's memory and are valid until then; what outlives the call is copied.
+type call struct {
+	server *Server
+	ctx    *fasthttp.RequestCtx
+	route  *route
+	// verb, path (escaped, clean) and query are those of the request line.
+	verb, path, query string
+	// uri is the request line's target as it was sent.
+	uri   string
+	start time.Time
+	body  limitedBody
+
+	// conn is nil for a call over HTTP/2, whose context is parent.
+	conn    *conn
+	parent  context.Context
+	context *callContext
+	public  bool
+	// unknown says that the call names no route and no target; its path is no label.
+	unknown bool
+
+	// header is the memory for the headers of an invocation.
+	header  channel.Header
+	request channel.Request
+	buffer  *[]byte
+	// answer is the answer that is streamed, nil if it is in memory.
+	answer *answerBody
+}
+
+// carrier is what carries calls: a connection, or a stream of HTTP/2.
+type carrier interface{ state() *call }
+
+func callOf(ctx *fasthttp.RequestCtx) *call { return ctx.Conn().(carrier).state() }
+
+// borrowed is b as a string without a copy.
+func borrowed(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+
+// serve is the handler of every request.
+func (s *Server) serve(ctx *fasthttp.RequestCtx) {
+	c := callOf(ctx)
+	if conn, ok := ctx.Conn().(*conn); ok {
+		c.conn, c.public = conn, conn.public
+	}
+	c.begin(s, ctx)
+	defer c.handled()
+	s.dispatch(c)
+}
+
+func (c *call) begin(s *Server, ctx *fasthttp.RequestCtx) {
+	c.server, c.ctx, c.route = s, ctx, nil
+	if c.start = ctx.Time(); c.start.IsZero() {
+		c.start = time.Now()
+	}
+	c.verb = borrowed(ctx.Method())
+	uri := ctx.Request.Header.RequestURI()
+	c.uri, c.query = borrowed(uri), borrowed(originQuery(uri))
+	c.unknown, c.answer, c.context = false, nil, nil
+	c.body.reset(c.conn, ctx.RequestBodyStream(), int64(ctx.Request.Header.ContentLength()), s.config.MaxBodySize)
+	if c.conn != nil {
+		c.context = &callContext{conn: c.conn}
+		c.conn.begin(c.context, c.body.whole())
+	}
+}
+
+// Context is the context of the call: it ends when the client goes away, and with the call.
+func (c *call) Context() context.Context {
+	if c.context != nil {
+		return c.context
+	}
+	return c.parent
+}
+
+// handled runs when the handler has returned, also by a panic. A streamed answer ends the call later.
+func (c *call) handled() {
+	if cause := recover(); cause != nil {
+		c.server.log.Errorf("%s %s: panic: %v\n%s", c.verb, c.path, cause, debug.Stack())
+		c.ctx.Response.Reset()
+		c.fail(apierr.Uncategorised.New(fmt.Sprintf("the sidecar failed at this call: %v; its log has the details", cause)))
+	}
+	// What is unread of the body would be taken for the next request.
+	if c.server.draining.Load() || !c.body.ended.Load() {
+		c.ctx.SetConnectionClose()
+	}
+	if c.answer == nil {
+		c.end(int64(len(c.ctx.Response.Body())))
+	}
+}
+
+// end ends the call, when the last byte of the answer is written or, where it is in memory, about to be.
+func (c *call) end(sent int64) {
+	if c.context != nil {
+		c.context.cancel()
+	}
+	_ = c.body.Close()
+	if c.conn != nil {
+		c.conn.end()
+		if !c.body.ended.Load() {
+			c.conn.lingering()
+		}
+	}
+	c.release()
+	c.request = channel.Request{}
+	c.observe(c.body.count, sent)
+	c.ctx.ResetUserValues()
+}
+
+// observe tells metrics and the API log.
+func (c *call) observe(received, sent int64) {
+	s := c.server
+	logged := s.apiLog != nil && !c.public
+	if s.observer == nil && !logged {
+		return
+	}
+	elapsed := time.Since(c.start)
+	status := c.ctx.Response.StatusCode()
+	if s.observer != nil {
+		s.observer.HTTPServed(labelVerb(c.verb), c.label(), status, received, sent, elapsed)
+	}
+	if logged {
+		c.log(status, sent, elapsed)
+	}
+}
+
+// label is the path that metrics show.
+func (c *call) label() string {
+	switch {
+	case c.route == nil:
+		return noLabel
+	case c.unknown:
+		return c.route.template
+	}
+	return c.server.labels.label(labelPath(c.path, c.route.segments), c.route.template)
+}
+
+// bytes reads the whole body into memory that is valid until the call ends.
+func (c *call) bytes() ([]byte, error) {
+	if c.buffer == nil {
+		c.buffer = buffers.Get().(*[]byte)
+	}
+	body, err := c.body.readAll(*c.buffer)
+	if body != nil {
+		*c.buffer = body
+	}
+	return body, err
+}
+
+func (c *call) release() {
+	if c.buffer == nil {
+		return
+	}
+	if cap(*c.buffer) <= keptBuffer {
+		buffers.Put(c.buffer)
+	}
+	c.buffer = nil
+}
+
+// parameter is a parameter of the path, decoded.
+func (c *call) parameter(name string) string { return unescape(c.raw(name)) }
+
+// raw is a parameter of the path as it was sent.
+func (c *call) raw(name string) string {
+	value, _ := c.ctx.UserValue(name).(string)
+	return value
+}
