@@ -1,0 +1,174 @@
+// Package sdk runs Dapr's own SDKs against the daprd binary. It is a module of its own and imports nothing
+// of the project: the SDK brings generated code of the same protobuf names.
+package sdk
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// daprd is the binary under test, built once.
+var daprd string
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "daprd-sdk-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	daprd = filepath.Join(dir, "daprd")
+	build := exec.Command("go", "build", "-race", "-o", daprd, "./cmd/daprd")
+	build.Dir = filepath.Join("..", "..")
+	if out, err := build.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "build daprd: %v\n%s", err, out)
+		return 1
+	}
+	// Entries of the registry of this machine must not meet those of a user's own sidecars.
+	os.Setenv("XDG_RUNTIME_DIR", dir)
+	return m.Run()
+}
+
+// sidecar is a running daprd.
+type sidecar struct {
+	http, grpc int
+	log        string
+}
+
+// start runs daprd until the test ends and waits until it is ready.
+func start(t *testing.T, appID string, appPort int, protocol string, flags ...string) *sidecar {
+	t.Helper()
+	ports := freePorts(t, 4)
+	dir := t.TempDir()
+	s := &sidecar{http: ports[0], grpc: ports[1], log: filepath.Join(dir, "daprd.log")}
+	flag := func(name string, port int) string { return "--" + name + "=" + strconv.Itoa(port) }
+	arguments := append([]string{"--app-id", appID, "--app-protocol", protocol, flag("app-port", appPort),
+		"--resources-path", resources(t, dir), "--dapr-listen-addresses", "127.0.0.1",
+		flag("dapr-http-port", ports[0]), flag("dapr-grpc-port", ports[1]), flag("dapr-internal-grpc-port", ports[2]),
+		flag("metrics-port", ports[3])}, flags...)
+	command := exec.Command(daprd, arguments...)
+	out, err := os.Create(s.log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	command.Stdout, command.Stderr = out, out
+	if err := command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.end(t, command) })
+	s.await(t, "/v1.0/healthz")
+	return s
+}
+
+// end stops daprd; it must drain and exit with 0.
+func (s *sidecar) end(t *testing.T, command *exec.Cmd) {
+	_ = command.Process.Signal(syscall.SIGTERM)
+	err := command.Wait()
+	if err != nil || t.Failed() {
+		log, _ := os.ReadFile(s.log)
+		t.Logf("daprd: %v\n%s", err, log)
+	}
+	if err != nil {
+		t.Errorf("daprd ended with %v", err)
+	}
+}
+
+// await polls until path answers 204.
+func (s *sidecar) await(t *testing.T, path string) {
+	t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for time.Now().Before(deadline) {
+		response, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d%s", s.http, path))
+		if err == nil {
+			response.Body.Close()
+			if response.StatusCode == http.StatusNoContent {
+				return
+			}
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	log, _ := os.ReadFile(s.log)
+	t.Fatalf("daprd was not ready\n%s", log)
+}
+
+// resources writes the manifests that all tests use.
+func resources(t *testing.T, dir string) string {
+	t.Helper()
+	secrets := filepath.Join(dir, "secrets.json")
+	write(t, secrets, `{"db": {"user": "ada", "password": "p"}, "plain": "s3cret"}`)
+	path := filepath.Join(dir, "resources")
+	if err := os.Mkdir(path, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(path, "all.yaml"), strings.ReplaceAll(`
+apiVersion: dapr.io/v1alpha1
+kind: Component
+metadata: {name: store}
+spec: {type: state.in-memory, version: v1}
+---
+apiVersion: dapr.io/v1alpha1
+kind: Component
+metadata: {name: durable}
+spec:
+  type: state.sqlite
+  version: v1
+  metadata:
+    - {name: connectionString, value: "DIR/state.db"}
+---
+apiVersion: dapr.io/v1alpha1
+kind: Component
+metadata: {name: vault}
+spec:
+  type: secretstores.local.file
+  version: v1
+  metadata:
+    - {name: secretsFile, value: "DIR/secrets.json"}
+`, "DIR", dir))
+	return path
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func freePorts(t *testing.T, n int) []int {
+	t.Helper()
+	ports := make([]int, n)
+	for i := range ports {
+		listener := listen(t)
+		defer listener.Close()
+		ports[i] = listener.Addr().(*net.TCPAddr).Port
+	}
+	return ports
+}
+
+func listen(t *testing.T) net.Listener {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return listener
+}
+
+func deadline(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
