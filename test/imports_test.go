@@ -75,7 +75,7 @@ func levelOf(path string) (level int, found bool) {
 			}
 		}
 	}
-	if strings.HasSuffix(path, "test") && best >= 0 && path != "test" {
+	if strings.HasSuffix(path, "test") && strings.HasPrefix(path, "pkg/") {
 		return 11, true // conformance suites and test helpers
 	}
 	return level, found

@@ -4,11 +4,15 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/pflag"
 
 	"github.com/daprd/daprd/pkg/config"
 	"github.com/daprd/daprd/pkg/runtime"
@@ -50,7 +54,8 @@ func TestFlags(t *testing.T) {
 				c.InternalGRPCPort, c.PublicPort, c.AppPort = 50002, 3501, 3000
 				c.ListenAddresses = []string{"::1", "127.0.0.1"}
 				c.APILogging = &off
-				c.NotInUse = []string{"--control-plane-address (Kubernetes)", "--placement-host-address (actors)", "--sentry-address (mutual TLS)"}
+				c.NotInUse = []string{"flag --control-plane-address (Kubernetes mode)", "flag --placement-host-address (actors)",
+					"flag --sentry-address (mutual TLS)"}
 			}},
 		"folders":        {"--app-id a --resources-path x,y --resources-path z", func(c *runtime.Config) { c.ResourcesPaths = []string{"x", "y", "z"} }},
 		"an old folder":  {"--app-id a --components-path x", func(c *runtime.Config) { c.ResourcesPaths = []string{"x"} }},
@@ -60,6 +65,20 @@ func TestFlags(t *testing.T) {
 		"old sizes":      {"--app-id a --dapr-http-max-request-size 16 --dapr-http-read-buffer-size 8", func(c *runtime.Config) { c.MaxBodySize, c.ReadBufferSize = 16<<20, 8<<10 }},
 		"new beats old":  {"--app-id a --max-body-size 1Mi --dapr-http-max-request-size 16", func(c *runtime.Config) { c.MaxBodySize = 1 << 20 }},
 		"no limit":       {"--app-id a --max-body-size 0", func(c *runtime.Config) { c.MaxBodySize = 0 }},
+		"below nothing":  {"--app-id a --max-body-size -5 --dapr-http-read-buffer-size -7", func(c *runtime.Config) { c.MaxBodySize, c.ReadBufferSize = 0, 0 }},
+		"old no limit":   {"--app-id a --dapr-http-max-request-size 0", func(c *runtime.Config) { c.MaxBodySize = 0 }},
+		"old standards":  {"--app-id a --dapr-http-max-request-size -1 --dapr-http-read-buffer-size -1", func(*runtime.Config) {}},
+		"older name":     {"--app-id a --dapr-http-stream-request-body=true", func(*runtime.Config) {}},
+		"addresses":      {"--app-id a --dapr-listen-addresses ,[::1],,127.0.0.1", func(c *runtime.Config) { c.ListenAddresses = []string{"::1", "127.0.0.1"} }},
+		"plain words":    {"--app-id a --enable-metrics false --app-port 6000 more", func(c *runtime.Config) { c.AppPort = 6000 }},
+		"after --":       {"--app-id a -- --app-port 6000", func(*runtime.Config) {}},
+		"values like flags": {"--config -my-config -app-id -a-b --app-channel-address=-x", func(c *runtime.Config) {
+			c.ConfigFiles, c.AppID, c.AppChannelAddress = []string{"-my-config"}, "-a-b", "-x"
+		}},
+		"no app host":   {"--app-id a --app-channel-address=", func(*runtime.Config) {}},
+		"last one wins": {"--app-id b --app-id a --app-protocol grpc --app-protocol=", func(*runtime.Config) {}},
+		"defaults of later features are not told of": {"--app-id a --enable-mtls=false --app-health-check-path /healthz --scheduler-job-streams 3 " +
+			"--scheduler-host-address= --control-plane-namespace default --enable-app-health-check=false", func(*runtime.Config) {}},
 		"-1 is standard": {"--app-id a --max-body-size -1", func(*runtime.Config) {}},
 		"protocols":      {"--app-id a --app-protocol GRPC --app-ssl", func(c *runtime.Config) { c.AppProtocol = config.GRPCS }},
 		"shutdown": {"--app-id a --dapr-graceful-shutdown-seconds 0 --dapr-block-shutdown-duration 90s",
@@ -67,7 +86,7 @@ func TestFlags(t *testing.T) {
 		"API log":        {"--app-id a --enable-api-logging", func(c *runtime.Config) { c.APILogging = &on }},
 		"init endpoints": {"--app-id a --disable-init-endpoints config,subscribe", func(c *runtime.Config) { c.SkipAppConfiguration = true }},
 		"mTLS is told of": {"--app-id a --enable-mtls", func(c *runtime.Config) {
-			c.NotInUse = []string{"--enable-mtls (mutual TLS: calls between sidecars are NOT encrypted)"}
+			c.NotInUse = []string{"flag --enable-mtls (mutual TLS: calls between sidecars are NOT encrypted)"}
 		}},
 	}
 	for name, test := range tests {
@@ -110,21 +129,118 @@ func TestEnvironment(t *testing.T) {
 	}
 }
 
+func TestVariablesOfLaterFeatures(t *testing.T) {
+	environment := map[string]string{"DAPR_TRUST_ANCHORS": "pem", "OTEL_EXPORTER_OTLP_ENDPOINT": "o:1", "DAPR_CERT_KEY": "secret"}
+	got, _, err := parse([]string{"--app-id", "a", "--sentry-address", "s:1"}, func(name string) string { return environment[name] }, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"flag --sentry-address (mutual TLS)", "environment variable DAPR_TRUST_ANCHORS (mutual TLS)",
+		"environment variable DAPR_CERT_KEY (mutual TLS)", "environment variable OTEL_EXPORTER_OTLP_ENDPOINT (export of traces)"}
+	if diff := cmp.Diff(want, got.NotInUse); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestFlagsOfDapr gives every flag of the usage texts of Dapr, in every form, its default.
+func TestFlagsOfDapr(t *testing.T) {
+	forms := map[string]*regexp.Regexp{
+		"usage-1.7.1.txt":  regexp.MustCompile(`(?m)^  -([a-z-]+)( [a-z]+)?$\n.*?(?:\(default "?(.*?)"?\))?$`),
+		"usage-1.18.3.txt": regexp.MustCompile(`(?m)^      --([a-z0-9-]+)( [a-z]+)?  .*?(?:\(default "?([^ ]*?)"?\))?$`),
+	}
+	counts := map[string]int{"usage-1.7.1.txt": 34, "usage-1.18.3.txt": 52}
+	for file, form := range forms {
+		text, err := os.ReadFile(filepath.Join("testdata", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := form.FindAllStringSubmatch(string(text), -1)
+		if len(found) != counts[file] {
+			t.Errorf("%s: %d flags found", file, len(found))
+		}
+		for _, flag := range found {
+			t.Run(file+" "+flag[1], func(t *testing.T) { acceptsDefault(t, flag[1], flag[2] != "", flag[3]) })
+		}
+	}
+}
+
+func acceptsDefault(t *testing.T, name string, takesValue bool, standard string) {
+	for _, dashes := range []string{"-", "--"} {
+		arguments := []string{dashes + name}
+		switch {
+		case !takesValue:
+		case standard == "" && strings.HasSuffix(name, "duration"):
+			arguments = append(arguments, "0s")
+		case standard == "" && name == "hot-reload-reconcile-interval":
+			arguments = append(arguments, "0")
+		default:
+			arguments = append(arguments, standard)
+		}
+		_, what, err := parse(append(arguments, "--app-id", "a"), noEnvironment, io.Discard)
+		if err != nil || (what != actionRun && takesValue) {
+			t.Errorf("%q: action %d, error %v", arguments, what, err)
+		}
+	}
+}
+
+func TestDeprecatedFlags(t *testing.T) {
+	for _, name := range []string{"components-path", "dapr-http-max-request-size", "dapr-http-read-buffer-size", "app-ssl",
+		"dapr-http-stream-request-body", "http-stream-request-body"} {
+		var stderr bytes.Buffer
+		if _, _, err := parse([]string{"-" + name + "=1", "--app-id", "a"}, noEnvironment, &stderr); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if want := "Flag --" + name + " has been deprecated, "; !strings.HasPrefix(stderr.String(), want) || strings.Count(stderr.String(), "\n") != 1 {
+			t.Errorf("stderr %q, want a line that begins with %q", stderr.String(), want)
+		}
+		if strings.Contains(newFlags().usage(), "--"+name+" ") {
+			t.Errorf("the usage text shows the deprecated --%s", name)
+		}
+	}
+}
+
+// TestUsage: every flag in use has its line.
+func TestUsage(t *testing.T) {
+	f := newFlags()
+	usage := f.usage()
+	shown := 0
+	for _, g := range f.groups {
+		g.set.VisitAll(func(flag *pflag.Flag) {
+			shown++
+			if !strings.Contains(usage, "--"+flag.Name) || flag.Usage == "" {
+				t.Errorf("--%s is not explained", flag.Name)
+			}
+		})
+	}
+	if shown < 35 {
+		t.Errorf("%d flags are shown", shown)
+	}
+	for _, line := range []string{`0 for no bound (default "4Mi")`, `(default "http")`, "Usage: daprd --app-id NAME"} {
+		if !strings.Contains(strings.Join(strings.Fields(usage), " "), line) {
+			t.Errorf("the usage text lacks %q", line)
+		}
+	}
+}
+
 func TestUnusableValues(t *testing.T) {
 	tests := map[string]string{
-		"--dapr-http-port zz":             `error parsing dapr-http-port flag: strconv.Atoi: parsing "zz": invalid syntax`,
-		"--dapr-grpc-port zz":             "error parsing dapr-grpc-port flag: ",
-		"--profile-port zz":               "error parsing profile-port flag: ",
-		"--dapr-internal-grpc-port zz":    "error parsing dapr-internal-grpc-port: ",
-		"--dapr-public-port zz":           "error parsing dapr-public-port: ",
-		"--app-port 70000":                "error parsing app-port: 70000 is no port; it takes 0 to 65535",
-		"--app-protocol smtp":             "invalid value for 'app-protocol': smtp (it takes http, https, h2c, grpc, grpcs)",
-		"--max-body-size 4X":              "invalid value for 'max-body-size' option: \"4X\" is no size",
-		"--read-buffer-size many":         "invalid value for 'read-buffer-size' option: ",
-		"--disable-init-endpoints jobs":   "invalid value for 'disable-init-endpoints': jobs",
-		"--enable-api-logging=perhaps":    "invalid value for 'enable-api-logging': perhaps",
-		"--dapr-http-port 99999999999999": "error parsing dapr-http-port flag: ",
-		"--dapr-internal-grpc-port -5":    "error parsing dapr-internal-grpc-port: -5 is no port",
+		"--dapr-http-port zz":                                  `error parsing dapr-http-port flag: strconv.Atoi: parsing "zz": invalid syntax`,
+		"--dapr-grpc-port zz":                                  "error parsing dapr-grpc-port flag: ",
+		"--profile-port zz":                                    "error parsing profile-port flag: ",
+		"--dapr-internal-grpc-port zz":                         "error parsing dapr-internal-grpc-port: ",
+		"--dapr-public-port zz":                                "error parsing dapr-public-port: ",
+		"--app-port 70000":                                     "error parsing app-port: 70000 is no port; it takes 0 to 65535",
+		"--app-protocol smtp":                                  "invalid value for 'app-protocol': smtp (it takes http, https, h2c, grpc, grpcs)",
+		"--max-body-size 4X":                                   "invalid value for 'max-body-size' option: \"4X\" is no size",
+		"--read-buffer-size many":                              "invalid value for 'read-buffer-size' option: ",
+		"--disable-init-endpoints jobs":                        "invalid value for 'disable-init-endpoints': jobs",
+		"--metrics-port zz":                                    "error parsing metrics-port flag: ",
+		"--dapr-http-port=":                                    "error parsing dapr-http-port flag: ",
+		"--max-body-size 9Ei":                                  "invalid value for 'max-body-size' option: \"9Ei\" is too large",
+		"--dapr-http-max-request-size 9223372036854775807":     "invalid value for 'dapr-http-max-request-size' option: ",
+		"--dapr-graceful-shutdown-seconds 9223372036854775807": "invalid value for 'dapr-graceful-shutdown-seconds': ",
+		"--dapr-http-port 99999999999999":                      "error parsing dapr-http-port flag: ",
+		"--dapr-internal-grpc-port -5":                         "error parsing dapr-internal-grpc-port: -5 is no port",
 	}
 	for arguments, want := range tests {
 		t.Run(arguments, func(t *testing.T) {
@@ -151,7 +267,15 @@ func TestExits(t *testing.T) {
 		"version":             {"--version", exitOK, "edge", ""},
 		"version before rest": {"--version --build-info", exitOK, "edge", ""},
 		"build info":          {"-build-info", exitOK, "Git Version: edge", ""},
-		"help":                {"--help", exitOK, "Flags take one dash or two. Flags of Dapr that are missing here are accepted and told of in the log.", ""},
+		"help":                {"--help", exitOK, "does not have yet are told of in the log, deprecated ones here.", ""},
+		"help before rest":    {"-help --colour red", exitOK, "does not have yet are told of in the log, deprecated ones here.", ""},
+		"short help":          {"-h", exitOK, "does not have yet are told of in the log, deprecated ones here.", ""},
+		"rest before help":    {"--colour red --help", exitUsage, "", "unknown flag: --colour"},
+		"version before app":  {"--app-id a.b --dapr-http-port x --version", exitOK, "edge", ""},
+		"bad boolean":         {"--app-id a --enable-api-logging=perhaps", exitUsage, "", `invalid argument "perhaps" for "--enable-api-logging" flag: strconv.ParseBool: parsing "perhaps": invalid syntax`},
+		"bad number":          {"--app-id a --app-health-threshold many", exitUsage, "", `invalid argument "many" for "--app-health-threshold" flag: must be an integer`},
+		"value missing":       {"--app-id", exitUsage, "", "flag needs an argument: --app-id"},
+		"wait for no port":    {"--wait --dapr-http-port zz", exitUsage, "", `error parsing dapr-http-port flag: strconv.Atoi: parsing "zz": invalid syntax`},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -203,6 +327,9 @@ func FuzzFlags(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, line string) {
 		cfg, what, err := parse(strings.Fields(line), noEnvironment, io.Discard)
+		if what < actionRun || what > actionWait {
+			t.Errorf("%q gives the action %d", line, what)
+		}
 		if err != nil || what != actionRun {
 			return
 		}
@@ -211,6 +338,11 @@ func FuzzFlags(f *testing.F) {
 				t.Errorf("%q gives the port %d", line, port)
 			}
 		}
-		_ = cfg.Validate()
+		if cfg.MaxBodySize < 0 || cfg.ReadBufferSize < 0 || cfg.Grace < 0 || len(cfg.ListenAddresses) == 0 || cfg.AppChannelAddress == "" {
+			t.Errorf("%q gives %+v", line, cfg)
+		}
+		if err := cfg.Validate(); err == nil && cfg.AppID == "" {
+			t.Errorf("%q is valid without an app id", line)
+		}
 	})
 }

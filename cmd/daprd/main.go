@@ -12,6 +12,8 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/sirupsen/logrus"
+
 	"github.com/daprd/daprd/pkg/components/catalogue"
 	"github.com/daprd/daprd/pkg/logging"
 	"github.com/daprd/daprd/pkg/runtime"
@@ -119,7 +121,7 @@ func once(sidecar *runtime.Runtime, logs *logging.Logs, signals <-chan os.Signal
 			return again, exitOK
 		case s := <-signals:
 			if ending {
-				log.Errorf("Received signal '%s' during shutdown; exiting immediately", s)
+				log.Logf(logrus.FatalLevel, "Received signal '%s' during shutdown; exiting immediately", s)
 				return false, exitFailure
 			}
 			if again = s == syscall.SIGHUP; again {
@@ -132,15 +134,16 @@ func once(sidecar *runtime.Runtime, logs *logging.Logs, signals <-chan os.Signal
 	}
 }
 
+// fail writes err at the level that log collectors look for; Logf, unlike Fatalf, leaves the end to main.
 func fail(logs *logging.Logs, err error) int {
 	log := logs.Scope("dapr.runtime")
 	switch {
 	case errors.Is(err, runtime.ErrForced):
 		log.Warn("Force shutdown requested, exiting immediately without graceful shutdown")
 	case errors.Is(err, runtime.ErrGrace):
-		log.Errorf("Graceful shutdown timeout exceeded, forcing shutdown: %s", err)
+		log.Logf(logrus.FatalLevel, "Graceful shutdown timeout exceeded, forcing shutdown: %s", err)
 	default:
-		log.Errorf("Fatal error from runtime: %s", err)
+		log.Logf(logrus.FatalLevel, "Fatal error from runtime: %s", err)
 	}
 	return exitFailure
 }

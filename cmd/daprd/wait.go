@@ -8,28 +8,31 @@ import (
 	"time"
 )
 
-// The timing of --wait.
+// The timing of --wait, Dapr's.
 const (
 	waitTotal   = 60 * time.Second
 	waitRequest = 500 * time.Millisecond
 	waitPause   = 100 * time.Millisecond
+	waitNotice  = time.Second
 )
 
-// wait polls the outbound health of the sidecar on port until it answers 204, for at most a minute, and
-// tells on stderr how it goes. Its caller ends with exit code 0 in every case, as Dapr's does.
+// wait polls the outbound health of the sidecar on port until it answers 204, for at most a minute or until
+// ctx ends, and tells on stderr how it goes. Its caller ends with exit code 0 in every case, as Dapr's does.
 func wait(ctx context.Context, port int, stderr io.Writer) {
 	ctx, cancel := context.WithTimeout(ctx, waitTotal)
 	defer cancel()
+	client := &http.Client{Transport: &http.Transport{}, Timeout: waitRequest}
+	defer client.CloseIdleConnections()
 	url := fmt.Sprintf("http://localhost:%d/v1.0/healthz/outbound", port)
 	fmt.Fprintf(stderr, "Waiting for Dapr to be outbound ready (timeout: %d seconds): url=%s\n", int(waitTotal.Seconds()), url)
 	var told time.Time
 	for {
-		err := outbound(ctx, url)
+		err := outbound(ctx, client, url)
 		if err == nil {
 			fmt.Fprintln(stderr, "Dapr is outbound ready!")
 			return
 		}
-		if time.Since(told) >= time.Second {
+		if time.Since(told) >= waitNotice {
 			told = time.Now()
 			fmt.Fprintf(stderr, "Dapr outbound NOT ready yet: %v\n", err)
 		}
@@ -42,14 +45,12 @@ func wait(ctx context.Context, port int, stderr io.Writer) {
 	}
 }
 
-func outbound(ctx context.Context, url string) error {
-	ctx, cancel := context.WithTimeout(ctx, waitRequest)
-	defer cancel()
+func outbound(ctx context.Context, client *http.Client, url string) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return err
 	}
-	response, err := http.DefaultClient.Do(request)
+	response, err := client.Do(request)
 	if err != nil {
 		return err
 	}

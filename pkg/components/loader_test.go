@@ -305,7 +305,7 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 	tests := map[string]struct{ manifests, want string }{
 		"unknown type": {manifest("st", "state.plian"),
 			"process component st error: couldn't find state store state.plian/v1: " + known +
-				"; did you mean state.plain?; component st (state.plian/v1) is defined in r.yaml (document 1, line 2)"},
+				"; did you mean state.plain?; component st (state.plian/v1) is defined in r.yaml (document 1, line 1)"},
 		"nothing similar": {manifest("st", "state.cassandra"), known + "; component st"},
 		"version": {strings.Replace(manifest("st", "state.plain"), "version: v1", "version: v2", 1),
 			"couldn't find state store state.plain/v2: state.plain exists in version v1"},
@@ -316,7 +316,7 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 		"name with slash":   {manifest("a/b", "state.plain"), `metadata.name "a/b" cannot stand in the path of an API call: want a name without "/" and "%"`},
 		"name with percent": {manifest("a%2fb", "state.plain"), `metadata.name "a%2fb" cannot stand`},
 		"dots":              {manifest("..", "state.plain"), `metadata.name ".." cannot stand`},
-		"second document":   {"---\nkind: Nothing\n" + manifest("st", "state.nosuch"), "r.yaml (document 2, line 4)"},
+		"second document":   {"---\nkind: Nothing\n" + manifest("st", "state.nosuch"), "r.yaml (document 2, line 3)"},
 		"key prefix":        {manifest("st", "state.plain", metadata, property("keyPrefix", "a||b")), "input key/keyPrefix 'a||b' can't contain '||'"},
 		"pod name": {manifest("st", "state.plain", metadata, property("p", "{podName}")),
 			"metadata property p: {podName} stands in a value, but the environment variable POD_NAME is not set"},
@@ -356,7 +356,7 @@ func TestIgnoredErrors(t *testing.T) {
 	if errs := b.load(t, manifest("st", "state.broken", ignore, metadata, property("error", "no luck"))+manifest("next", "state.plain")); len(errs) > 0 {
 		t.Fatal(errs)
 	}
-	want := "error process component st error: no luck; component st (state.broken/v1) is defined in r.yaml (document 1, line 2)\n"
+	want := "error process component st error: no luck; component st (state.broken/v1) is defined in r.yaml (document 1, line 1)\n"
 	if !strings.Contains(b.log.String(), want) {
 		t.Errorf("log\n%swants %s", b.log, want)
 	}
@@ -376,7 +376,7 @@ func TestPassedOver(t *testing.T) {
 	tests := map[string]struct{ manifest, want string }{
 		"no such block yet": {manifest("ps", "pubsub.redis"),
 			"warning component ps (pubsub.redis/v1) is passed over: this daprd does not have publish and subscribe yet; calls of that API answer 501\n"},
-		"no name": {manifest(`""`, "state.plain"), "warning a component without metadata.name in r.yaml (document 1, line 2) is passed over"},
+		"no name": {manifest(`""`, "state.plain"), "warning a component without metadata.name in r.yaml (document 1, line 1) is passed over"},
 		"denied type": {manifest("st", "state.redis"),
 			"warning component 'st' cannot be loaded because components of type 'st (state.redis/v1)' are not allowed\n"},
 	}
@@ -416,7 +416,7 @@ func TestParking(t *testing.T) {
 	// Placeholders and quotes: the former are not filled in secrets, the latter go.
 	t.Setenv("TEST_PASSWORD", "{uuid}")
 	provider := manifest("sec", "secretstores.plain", metadata, "  - {name: db.password, envRef: TEST_PASSWORD}\n",
-		property("db.user", `"\"ada\""`), property("token.token", "t"))
+		property("db.user", `"ada"`), property("token.token", "t"))
 	if errs := b.load(t, provider); len(errs) > 0 {
 		t.Fatal(errs)
 	}
@@ -445,7 +445,7 @@ func TestDependentsHaveErrorsOfTheirOwn(t *testing.T) {
 	}
 	// The secret store's ignoreErrors is not theirs.
 	err := b.load(t, manifest("sec", "secretstores.plain", ignore, metadata, property("db.x", "no luck")))["sec"]
-	want := "process component a error: no luck; component a (state.broken/v1) is defined in r.yaml (document 1, line 2)"
+	want := "process component a error: no luck; component a (state.broken/v1) is defined in r.yaml (document 1, line 1)"
 	if err == nil || err.Error() != want {
 		t.Errorf("error %v\nwant  %s", err, want)
 	}

@@ -1,27 +1,29 @@
 package config
 
 import (
-	"encoding/json"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
-
-	"gopkg.in/yaml.v3"
 )
 
-// DefaultInitTimeout bounds the initialisation of a component that names no usable time of its own.
+// DefaultInitTimeout bounds the initialisation of a component that names no usable time of its own, as in
+// Dapr.
 const DefaultInitTimeout = 5 * time.Second
 
 // Component is a resource of kind Component.
 type Component struct {
 	Meta Meta          `yaml:"metadata"`
 	Spec ComponentSpec `yaml:"spec"`
-	Auth struct {
-		SecretStore string `yaml:"secretStore"`
-	} `yaml:"auth"`
+	Auth Auth          `yaml:"auth"`
+	// Scopes are the app ids that may use it; empty for all.
 	Scopes []string `yaml:"scopes"`
 	Origin Origin   `yaml:"-"`
+}
+
+// Auth names where the secretKeyRefs of a resource are read.
+type Auth struct {
+	// SecretStore is the name of a component.
+	SecretStore string `yaml:"secretStore"`
 }
 
 // ComponentSpec is what a component is and how it is set up.
@@ -29,14 +31,16 @@ type ComponentSpec struct {
 	// Type is "<category>.<name>".
 	Type string `yaml:"type"`
 	// Version is as written; "", v0 and v1 mean the same.
-	Version      string `yaml:"version"`
-	IgnoreErrors bool   `yaml:"ignoreErrors"`
+	Version string `yaml:"version"`
+	// IgnoreErrors lets the sidecar go on without the component when it cannot be made.
+	IgnoreErrors bool `yaml:"ignoreErrors"`
 	// InitTimeout is a Go duration; see InitLimit.
 	InitTimeout string     `yaml:"initTimeout"`
 	Metadata    []Property `yaml:"metadata"`
 }
 
-// Property is one entry of spec.metadata.
+// Property is one entry of spec.metadata, or of an HTTPEndpoint's headers. Its value is Value unless a
+// SecretKeyRef or EnvRef names another place.
 type Property struct {
 	Name         string       `yaml:"name"`
 	Value        Value        `yaml:"value"`
@@ -51,46 +55,6 @@ type SecretKeyRef struct {
 	Key  string `yaml:"key"`
 }
 
-// Value is a YAML value as text: a string as it is, anything else as its JSON text. A string that is itself
-// quoted in Go syntax loses its quotes, as in Dapr.
-type Value string
-
-// UnmarshalYAML makes the text.
-func (v *Value) UnmarshalYAML(node *yaml.Node) error {
-	if node.Kind == yaml.ScalarNode && node.ShortTag() == "!!str" {
-		*v = Value(Unquote(node.Value))
-		return nil
-	}
-	if node.Kind == yaml.ScalarNode && node.ShortTag() != "!!null" {
-		*v = Value(node.Value)
-		return nil
-	}
-	var any any
-	if err := node.Decode(&any); err != nil {
-		return err
-	}
-	if any == nil {
-		return nil
-	}
-	text, err := json.Marshal(any)
-	if err != nil {
-		return fmt.Errorf("line %d: a metadata value must have a JSON form: %w", node.Line, err)
-	}
-	*v = Value(text)
-	return nil
-}
-
-// Unquote takes the quotes off a text that is quoted in Go syntax; other texts stay. Secret values go
-// through it too.
-func Unquote(text string) string {
-	if len(text) >= 2 && strings.HasPrefix(text, `"`) {
-		if unquoted, err := strconv.Unquote(text); err == nil {
-			return unquoted
-		}
-	}
-	return text
-}
-
 // Category is the part of the type before the first dot.
 func (c *Component) Category() string {
 	category, _, _ := strings.Cut(c.Spec.Type, ".")
@@ -98,7 +62,7 @@ func (c *Component) Category() string {
 }
 
 // InitLimit is the time that the initialisation may take: InitTimeout, or DefaultInitTimeout where that is
-// empty or no duration.
+// empty or no positive duration.
 func (c *Component) InitLimit() time.Duration {
 	if d, err := time.ParseDuration(c.Spec.InitTimeout); err == nil && d > 0 {
 		return d

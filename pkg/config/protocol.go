@@ -31,7 +31,7 @@ func ParseProtocol(text string) (Protocol, error) {
 // IsGRPC says whether calls go through AppCallback instead of HTTP.
 func (p Protocol) IsGRPC() bool { return p == GRPC || p == GRPCS }
 
-// WithTLS is the protocol over TLS.
+// WithTLS is the protocol over TLS: what --app-ssl asks for. H2C has no such form and stays.
 func (p Protocol) WithTLS() Protocol {
 	switch p {
 	case HTTP:

@@ -1,5 +1,6 @@
-// Package config holds the resources that users write: Component, Configuration, HTTPEndpoint, as YAML to
-// values. It reads files; it must not know what a component is.
+// Package config reads the resources that users write, Component, Configuration, HTTPEndpoint, from YAML
+// files into values, with the rules about them that need nothing else: scopes, templates, envRefs, sizes. It
+// must not know what a component is or what a part of the Configuration does.
 package config
 
 import (
@@ -13,7 +14,7 @@ type Origin struct {
 	File string
 	// Document counts the documents of the file from 1.
 	Document int
-	// Line is the first line of the document, from 1.
+	// Line is the first line of the document, which is that of its "---" where it has one, from 1.
 	Line int
 }
 

@@ -1,160 +1,150 @@
 package config
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
-
-	"gopkg.in/yaml.v3"
 )
 
-const (
-	groupVersion = "dapr.io/v1alpha1"
-	// maxManifest bounds a file of manifests.
-	maxManifest = 16 << 20
-)
+// maxFile bounds a file of manifests or a Configuration, in bytes.
+const maxFile = 16 << 20
 
 // Resources are what the folders hold that this sidecar understands, in the order of the files' names.
 type Resources struct {
 	Components    []Component
 	HTTPEndpoints []HTTPEndpoint
-	// Warnings tell of files and documents that were passed over.
+	// Warnings tell of files and documents that were passed over, a line each.
 	Warnings []string
 }
 
-// ReadFolders reads every YAML file of the folders. A folder that is not there and a second resource of
-// one kind and name are errors; a file or document that cannot be read is a warning; documents of other
-// kinds are passed over without a word.
+// ReadFolders reads every file that ends in .yaml or .yml of the folders, not of folders in them. A folder
+// that is not there, and two resources of one kind and name that one app may use, are errors; a file or
+// document that cannot be read is a warning; documents of other kinds are passed over.
 func ReadFolders(paths ...string) (*Resources, error) {
 	r := &Resources{}
-	seen := map[string]Origin{}
+	var read []string
 	for _, path := range paths {
+		if slices.Contains(read, filepath.Clean(path)) {
+			continue
+		}
+		read = append(read, filepath.Clean(path))
 		entries, err := os.ReadDir(path)
 		if err != nil {
 			return nil, fmt.Errorf("read the resources folder %s: %w; give an existing folder to --resources-path", path, err)
 		}
 		for _, entry := range entries {
-			if err := r.readEntry(filepath.Join(path, entry.Name()), seen); err != nil {
-				return nil, err
-			}
+			r.readEntry(filepath.Join(path, entry.Name()))
 		}
 	}
-	return r, nil
+	return r, r.checkNames()
 }
 
-func (r *Resources) readEntry(path string, seen map[string]Origin) error {
+func (r *Resources) readEntry(path string) {
 	info, err := os.Stat(path)
 	switch {
 	case err != nil:
-		r.warn("%s: %v", path, err)
-		return nil
+		r.warn("daprd load components error when reading file %s : %s", path, err)
+		return
 	case !info.Mode().IsRegular():
-		return nil
+		return
 	case !strings.HasSuffix(path, ".yaml") && !strings.HasSuffix(path, ".yml"):
-		r.warn("A non-YAML file %s was detected, it will not be loaded", path)
-		return nil
-	case info.Size() > maxManifest:
-		r.warn("%s is larger than %d MiB, it will not be loaded", path, maxManifest>>20)
-		return nil
+		r.warn("A non-YAML Component file %s was detected, it will not be loaded", path)
+		return
 	}
-	text, err := os.ReadFile(path)
+	text, err := readFile(path)
 	if err != nil {
-		r.warn("%s: %v", path, err)
-		return nil
+		r.warn("daprd load components error when reading file %s : %s", path, err)
+		return
 	}
-	for _, document := range split(text) {
-		document.origin.File = path
-		if err := r.read(document, seen); err != nil {
-			return err
-		}
+	for _, d := range split(path, text) {
+		r.read(d)
 	}
-	return nil
 }
 
-// document is one of a file's.
-type document struct {
-	text   []byte
-	origin Origin
+// readFile reads a file up to maxFile; it may be a pipe.
+func readFile(path string) ([]byte, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	text, err := io.ReadAll(io.LimitReader(file, maxFile+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(text) > maxFile {
+		return nil, fmt.Errorf("it is larger than %d MiB", maxFile>>20)
+	}
+	return text, nil
 }
 
-// split cuts a file at the lines that begin with "---".
-func split(text []byte) []document {
-	var (
-		documents []document
-		start     = 0
-		first     = 1
-	)
-	cut := func(end, next int) {
-		if body := text[start:end]; len(bytes.TrimSpace(body)) > 0 {
-			documents = append(documents, document{body, Origin{Document: len(documents) + 1, Line: first}})
-		}
-		start, first = end, next
-	}
-	line, offset := 1, 0
-	for l := range bytes.Lines(text) {
-		if bytes.HasPrefix(l, []byte("---")) {
-			cut(offset, line+1)
-			start = offset + len(l)
-		}
-		offset += len(l)
-		line++
-	}
-	cut(len(text), line)
-	return documents
-}
-
-func (r *Resources) read(d document, seen map[string]Origin) error {
-	var head struct {
-		APIVersion string `yaml:"apiVersion"`
-		Kind       string `yaml:"kind"`
-		Meta       Meta   `yaml:"metadata"`
-	}
-	if err := decode(d.text, &head); err != nil {
-		r.warn("%s is no usable YAML and is passed over: %v", d.origin, err)
-		return nil
-	}
-	if head.APIVersion != groupVersion || (head.Kind != "Component" && head.Kind != "HTTPEndpoint") {
-		return nil
-	}
-	key := head.Kind + "/" + head.Meta.Name
-	if earlier, ok := seen[key]; ok {
-		return fmt.Errorf("duplicate definition of %s name %s: %s with existing %s", head.Kind, head.Meta.Name, d.origin, earlier)
-	}
-	seen[key] = d.origin
-	if err := r.keep(head.Kind, d); err != nil {
-		r.warn("%s: the %s %s cannot be read and is passed over: %v", d.origin, head.Kind, head.Meta.Name, err)
-	}
-	return nil
-}
-
-func (r *Resources) keep(kind string, d document) error {
-	if kind == "HTTPEndpoint" {
-		e := HTTPEndpoint{Origin: d.origin}
-		err := decode(d.text, &e)
-		if err == nil {
-			r.HTTPEndpoints = append(r.HTTPEndpoints, e)
-		}
-		return err
-	}
-	c := Component{Origin: d.origin}
-	err := decode(d.text, &c)
+func (r *Resources) read(d document) {
+	var head header
+	root, twice, err := d.node()
 	if err == nil {
-		r.Components = append(r.Components, c)
+		err = d.into(root, &head)
 	}
-	return err
+	if err != nil {
+		r.warn("daprd load components error when parsing components yaml resource in %s : %s; the document is passed over", d.origin, err)
+		return
+	}
+	keep, why := head.purpose()
+	if why != "" {
+		r.warn("%s: %s", d.origin, why)
+	}
+	if keep == nil {
+		return
+	}
+	for _, key := range twice {
+		r.warn("%s: the key %s stands twice in the %s %s; the last one holds", d.origin, key, head.Kind, head.Meta.Name)
+	}
+	if err := keep(r, d, root); err != nil {
+		r.warn("daprd load components error when parsing components yaml resource in %s : %s; the %s %s is passed over",
+			d.origin, err, head.Kind, head.Meta.Name)
+	}
 }
 
-// decode reads the first document of text.
-func decode(text []byte, into any) error {
-	err := yaml.NewDecoder(bytes.NewReader(text)).Decode(into)
-	if errors.Is(err, io.EOF) {
-		return nil
+// checkNames refuses two resources of one kind and name. Those for different apps or namespaces never meet
+// in one sidecar, so that one folder may serve several with resources of one name.
+func (r *Resources) checkNames() error {
+	components := map[string][]*Component{}
+	for i := range r.Components {
+		c := &r.Components[i]
+		for _, earlier := range components[c.Meta.Name] {
+			if meet(c.Meta, c.Scopes, earlier.Meta, earlier.Scopes) {
+				return duplicate("Component", c, c.Origin, earlier, earlier.Origin)
+			}
+		}
+		components[c.Meta.Name] = append(components[c.Meta.Name], c)
 	}
-	return err
+	endpoints := map[string][]*HTTPEndpoint{}
+	for i := range r.HTTPEndpoints {
+		e := &r.HTTPEndpoints[i]
+		for _, earlier := range endpoints[e.Meta.Name] {
+			if meet(e.Meta, e.Scopes, earlier.Meta, earlier.Scopes) {
+				return duplicate("HTTPEndpoint", e, e.Origin, earlier, earlier.Origin)
+			}
+		}
+		endpoints[e.Meta.Name] = append(endpoints[e.Meta.Name], e)
+	}
+	return nil
+}
+
+func duplicate(kind string, second fmt.Stringer, where Origin, first fmt.Stringer, earlier Origin) error {
+	return fmt.Errorf("duplicate definition of %s name %s with existing %s: %s and %s; rename or remove one of them",
+		kind, second, first, where, earlier)
+}
+
+// meet says whether one sidecar may be given both.
+func meet(a Meta, aScopes []string, b Meta, bScopes []string) bool {
+	if a.Name == "" || (a.Namespace != b.Namespace && a.Namespace != "" && b.Namespace != "") {
+		return false
+	}
+	return len(aScopes) == 0 || len(bScopes) == 0 ||
+		slices.ContainsFunc(aScopes, func(app string) bool { return slices.Contains(bScopes, app) })
 }
 
 func (r *Resources) warn(format string, args ...any) {

@@ -14,9 +14,11 @@ func service() *metadata.Service {
 	return metadata.New(metadata.Sources{
 		ID: "app", RuntimeVersion: "1.2.3",
 		EnabledFeatures: func() []string { return []string{"F"} },
-		Components:      func() []metadata.Component { return []metadata.Component{{Name: "c", Type: "state.redis", Version: "v1"}} },
-		HTTPEndpoints:   func() []string { return []string{"e"} },
-		App:             func() metadata.AppConnection { return metadata.AppConnection{Port: 6000, Protocol: "http"} },
+		Components: func() []metadata.Component {
+			return []metadata.Component{{Name: "c", Type: "state.redis", Version: "v1"}}
+		},
+		HTTPEndpoints: func() []string { return []string{"e"} },
+		App:           func() metadata.AppConnection { return metadata.AppConnection{Port: 6000, Protocol: "http"} },
 	})
 }
 

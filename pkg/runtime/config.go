@@ -18,16 +18,22 @@ const (
 	Kubernetes Mode = "kubernetes"
 )
 
-// Defaults of the flags, those of Dapr 1.18 (reference: cli-and-config 1).
+// Defaults of the flags. Ports and limits are those of every Dapr so far; the two addresses came with 1.18,
+// the calls to an application went to 127.0.0.1 before too.
 const (
-	DefaultHTTPPort       = 3500
-	DefaultGRPCPort       = 50001
-	DefaultMetricsPort    = 9090
-	DefaultProfilePort    = 7777
-	DefaultMaxBodySize    = 4 << 20
-	DefaultReadBufferSize = 4 << 10
-	DefaultGrace          = 5 * time.Second
+	DefaultHTTPPort             = 3500
+	DefaultGRPCPort             = 50001
+	DefaultMetricsPort          = 9090
+	DefaultProfilePort          = 7777
+	DefaultMaxBodySize          = 4 << 20 // bytes
+	DefaultReadBufferSize       = 4 << 10 // bytes
+	DefaultGrace                = 5 * time.Second
+	DefaultAppChannelAddress    = "127.0.0.1"
+	DefaultMetricsListenAddress = "0.0.0.0"
 )
+
+// maxReadBufferSize keeps a typing error from taking that much memory for every connection.
+const maxReadBufferSize = 64 << 20
 
 // Config is what the flags and the environment say. Validate checks it; nothing in it is read from files.
 type Config struct {
@@ -38,18 +44,21 @@ type Config struct {
 	Namespace string
 	// PodName is the environment's POD_NAME.
 	PodName string
-	// HostAddress is what other sidecars dial: DAPR_HOST_IP, else found out at the start.
+	// HostAddress is what other sidecars dial: the environment's DAPR_HOST_IP, else found out before New.
 	HostAddress string
 
 	// AppPort is the application's port, 0 for none.
-	AppPort           int
-	AppProtocol       config.Protocol
+	AppPort     int
+	AppProtocol config.Protocol
+	// AppChannelAddress is the application's host.
 	AppChannelAddress string
 	// AppMaxConcurrency bounds calls to the application at once; 0 or less means no bound.
 	AppMaxConcurrency int
 
+	// HTTPPort and GRPCPort are those of the two APIs; 0 for any that is free.
 	HTTPPort, GRPCPort int
-	// InternalGRPCPort is where other sidecars call, 0 for a free one.
+	// InternalGRPCPort is where other sidecars call; 0 for one that stays the same from start to start, if it
+	// is free.
 	InternalGRPCPort int
 	// PublicPort serves health and metadata on all interfaces; 0 for none.
 	PublicPort int
@@ -64,20 +73,25 @@ type Config struct {
 
 	// MaxBodySize bounds bodies and messages in bytes; 0 or less means no bound, on every path.
 	MaxBodySize int64
-	// ReadBufferSize bounds header blocks, in bytes.
+	// ReadBufferSize bounds header blocks, in bytes, at most 64 MiB; 0 or less means the default, since a
+	// server has to reserve that much.
 	ReadBufferSize int64
 
+	// ResourcesPaths are folders of manifests; each must exist.
 	ResourcesPaths []string
-	ConfigFiles    []string
+	// ConfigFiles are files with a Configuration each; later ones win key by key.
+	ConfigFiles []string
 
 	// Grace bounds the shutdown; 0 means no bound.
 	Grace time.Duration
 	// BlockShutdown keeps the APIs serving for this long after a signal, nil for not at all.
 	BlockShutdown *time.Duration
 
+	// LogLevel is debug, info, warn, error or fatal; logging checks it.
 	LogLevel  string
 	LogAsJSON bool
-	LogFile   string
+	// LogFile is instead of standard output, "" for that.
+	LogFile string
 	// APILogging is nil where the Configuration decides.
 	APILogging *bool
 
@@ -86,7 +100,6 @@ type Config struct {
 	MetricsListenAddress string
 	EnableProfiling      bool
 	ProfilePort          int
-	EnableMTLS           bool
 
 	// SkipAppConfiguration leaves GET /dapr/config out.
 	SkipAppConfiguration bool
@@ -95,11 +108,12 @@ type Config struct {
 	APIToken, AppToken security.Token
 	// DisableH2C keeps the HTTP port to HTTP/1.1 (DAPR_HTTP_DISABLE_H2C).
 	DisableH2C bool
-	// NotInUse tells of flags that were set for features that this daprd does not have yet.
+	// NotInUse tells of flags and environment variables that were set for features that this daprd does not
+	// have yet: "flag --sentry-address (mutual TLS)".
 	NotInUse []string
 }
 
-// Validate checks what single flags cannot.
+// Validate checks what the reading of single flags cannot. Unlike Dapr's, ports of 0 are in nobody's way.
 func (c *Config) Validate() error {
 	switch {
 	case c.AppID == "":
@@ -109,9 +123,15 @@ func (c *Config) Validate() error {
 	case c.Mode != Standalone && c.Mode != Kubernetes:
 		return fmt.Errorf("invalid mode: %s (it takes standalone, kubernetes)", c.Mode)
 	case c.AppPort != 0 && c.AppPort == c.HTTPPort:
-		return fmt.Errorf("the 'dapr-http-port' argument value %d conflicts with 'app-port'", c.HTTPPort)
+		return conflict("dapr-http-port", c.HTTPPort)
 	case c.AppPort != 0 && c.AppPort == c.GRPCPort:
-		return fmt.Errorf("the 'dapr-grpc-port' argument value %d conflicts with 'app-port'", c.GRPCPort)
+		return conflict("dapr-grpc-port", c.GRPCPort)
+	case c.ReadBufferSize > maxReadBufferSize:
+		return fmt.Errorf("invalid value for 'read-buffer-size' option: %d bytes; 64Mi is the most", c.ReadBufferSize)
 	}
 	return nil
+}
+
+func conflict(flag string, port int) error {
+	return fmt.Errorf("the '%s' argument value %d conflicts with 'app-port': give the sidecar or the application another port", flag, port)
 }

@@ -1,6 +1,10 @@
 package security
 
-import "crypto/subtle"
+import (
+	"crypto/subtle"
+	"fmt"
+	"io"
+)
 
 // Token is a shared secret that a caller must show (DAPR_API_TOKEN) or that the sidecar shows to the
 // application (APP_API_TOKEN). The zero Token asks for nothing. It never prints its value.
@@ -30,3 +34,6 @@ func (t Token) String() string {
 
 // GoString hides the value as String does.
 func (t Token) GoString() string { return t.String() }
+
+// Format hides the value from every verb of fmt, %d and %x too.
+func (t Token) Format(state fmt.State, _ rune) { _, _ = io.WriteString(state, t.String()) }

@@ -1,9 +1,10 @@
-// Package version tells which build this is.
+// Package version tells which build this is. It knows nothing of what was built.
 package version
 
 import "runtime/debug"
 
-// Set by linker flags (see the Makefile).
+// Set by the linker: -X github.com/daprd/daprd/pkg/version.version=1.0.0 and the same with commit (see the
+// Makefile). Nothing else writes them.
 var (
 	version = "edge"
 	commit  = ""
@@ -21,10 +22,22 @@ func Commit() string {
 	if !ok {
 		return ""
 	}
+	return recorded(info)
+}
+
+// recorded is the revision with "-dirty" behind it if the files were not those of it.
+func recorded(info *debug.BuildInfo) string {
+	var revision, suffix string
 	for _, setting := range info.Settings {
-		if setting.Key == "vcs.revision" {
-			return setting.Value
+		switch {
+		case setting.Key == "vcs.revision":
+			revision = setting.Value
+		case setting.Key == "vcs.modified" && setting.Value == "true":
+			suffix = "-dirty"
 		}
 	}
-	return ""
+	if revision == "" {
+		return ""
+	}
+	return revision + suffix
 }

@@ -35,7 +35,10 @@ type stateStore struct {
 
 // NewState is the factory of state.in-memory. It has no metadata of its own and opens nothing, so it does
 // not fail.
-func NewState(context.Context, *components.Spec) (state.Store, error) {
+func NewState(_ context.Context, spec *components.Spec) (state.Store, error) {
+	if err := components.Decode(spec, &struct{}{}); err != nil { // there are no properties of its own
+		return nil, err
+	}
 	s := &stateStore{records: make(map[string]*record), stop: make(chan struct{}), swept: make(chan struct{})}
 	go s.sweep()
 	return s, nil

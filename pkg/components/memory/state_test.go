@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/daprd/daprd/pkg/components"
+	"github.com/daprd/daprd/pkg/components/componentstest"
 	"github.com/daprd/daprd/pkg/state"
 	"github.com/daprd/daprd/pkg/state/statetest"
 )
@@ -23,7 +24,7 @@ var _ components.Factory[state.Store] = NewState
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func open(t testing.TB) *stateStore {
-	store, err := NewState(t.Context(), nil)
+	store, err := NewState(t.Context(), componentstest.Spec("state.in-memory", nil))
 	if err != nil {
 		t.Fatal(err)
 	}

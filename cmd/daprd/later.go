@@ -1,0 +1,107 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/spf13/pflag"
+)
+
+// feature is a flag whose feature this daprd does not have yet.
+type feature struct {
+	flag string
+	// standard is the flag's default in Dapr 1.18; its type says how a value is read.
+	standard any
+	// about is the feature's name for the user.
+	about string
+}
+
+func features() []feature {
+	const (
+		actors     = "actors"
+		health     = "app health checks"
+		jobs       = "jobs"
+		kubernetes = "Kubernetes mode"
+		mtls       = "mutual TLS"
+	)
+	return []feature{
+		{"actors-disseminate-timeout", 30 * time.Second, actors},
+		{"actors-service", "", actors},
+		{"app-binding-options-timeout", 3 * time.Second, "input bindings"},
+		{"app-health-check-path", "/healthz", health},
+		{"app-health-probe-interval", 5, health},
+		{"app-health-probe-timeout", 500, health},
+		{"app-health-threshold", 3, health},
+		{"control-plane-address", "", kubernetes},
+		{"control-plane-namespace", "default", kubernetes},
+		{"control-plane-trust-domain", "localhost", mtls},
+		{"disable-builtin-k8s-secret-store", false, kubernetes},
+		{"enable-app-health-check", false, health},
+		{"enable-mtls", false, mtls + ": calls between sidecars are NOT encrypted"},
+		{"hot-reload-reconcile-interval", time.Duration(0), "hot reload"},
+		{"kubeconfig", "", kubernetes},
+		{"placement-host-address", "", actors},
+		{"reminders-service", "", actors},
+		{"scheduler-host-address", []string(nil), jobs},
+		{"scheduler-job-streams", uint(3), jobs},
+		{"sentry-address", "", mtls},
+		{"sentry-request-jwt-audiences", []string(nil), mtls},
+	}
+}
+
+// laterFlags read the values by Dapr's rules and keep none.
+func laterFlags() *pflag.FlagSet {
+	s := pflag.NewFlagSet("later", pflag.ContinueOnError)
+	for _, f := range features() {
+		switch standard := f.standard.(type) {
+		case string:
+			s.String(f.flag, standard, f.about)
+		case bool:
+			s.Bool(f.flag, standard, f.about)
+		case int:
+			s.Int(f.flag, standard, f.about)
+		case uint:
+			s.Uint(f.flag, standard, f.about)
+		case time.Duration:
+			s.Duration(f.flag, standard, f.about)
+		case []string:
+			s.StringSlice(f.flag, standard, f.about)
+		}
+	}
+	return s
+}
+
+// variables of the environment whose feature this daprd does not have yet, and that feature.
+func variables() [][2]string {
+	return [][2]string{
+		{"DAPR_TRUST_ANCHORS", "mutual TLS"},
+		{"DAPR_CERT_CHAIN", "mutual TLS"},
+		{"DAPR_CERT_KEY", "mutual TLS"},
+		{"SENTRY_LOCAL_IDENTITY", "mutual TLS"},
+		{"DAPR_SENTRY_TOKEN_FILE", "mutual TLS"},
+		{"DAPR_CONTROLPLANE_NAMESPACE", "Kubernetes mode"},
+		{"DAPR_CONTROLPLANE_TRUST_DOMAIN", "mutual TLS"},
+		{"DAPR_UNSAFE_SKIP_CONTAINER_UID_GID_CHECK", "Kubernetes mode"},
+		{"DAPR_ENABLE_HOT_RELOADING", "hot reload"},
+		{"DAPR_SCHEDULER_HOST_ADDRESS_DNS_A", "jobs"},
+		{"DAPR_COMPONENTS_SOCKETS_FOLDER", "pluggable components"},
+		{"DAPR_COMPONENT_SOCKETS_FOLDER", "pluggable components"},
+		{"OTEL_EXPORTER_OTLP_ENDPOINT", "export of traces"},
+		{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "export of traces"},
+	}
+}
+
+// notInUse tells of the flags and variables that were set to something of their own and have no effect yet.
+func (f *flags) notInUse(getenv func(string) string) (told []string) {
+	for _, later := range features() {
+		if flag := f.set.Lookup(later.flag); flag.Changed && flag.Value.String() != flag.DefValue {
+			told = append(told, fmt.Sprintf("flag --%s (%s)", later.flag, later.about))
+		}
+	}
+	for _, v := range variables() {
+		if getenv(v[0]) != "" {
+			told = append(told, fmt.Sprintf("environment variable %s (%s)", v[0], v[1]))
+		}
+	}
+	return told
+}

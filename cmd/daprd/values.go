@@ -1,0 +1,167 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/daprd/daprd/pkg/config"
+	"github.com/daprd/daprd/pkg/runtime"
+	"github.com/daprd/daprd/pkg/security"
+)
+
+// config turns the values as written into a Config. With an error it still says where to log.
+func (f *flags) config(getenv func(string) string) (runtime.Config, error) {
+	c := f.cfg
+	c.Mode = runtime.Mode(f.mode)
+	c.Namespace, c.PodName, c.HostAddress = getenv("NAMESPACE"), getenv("POD_NAME"), getenv("DAPR_HOST_IP")
+	c.APIToken, c.AppToken = security.NewToken(getenv("DAPR_API_TOKEN")), security.NewToken(getenv("APP_API_TOKEN"))
+	c.DisableH2C = truthy(getenv("DAPR_HTTP_DISABLE_H2C"))
+	if c.AppChannelAddress == "" {
+		c.AppChannelAddress = runtime.DefaultAppChannelAddress
+	}
+	c.ConfigFiles = withoutEmpty(c.ConfigFiles)
+	if c.ResourcesPaths = withoutEmpty(c.ResourcesPaths); len(c.ResourcesPaths) == 0 {
+		c.ResourcesPaths = withoutEmpty([]string{f.componentsPath})
+	}
+	c.ListenAddresses = addresses(f.listenAddresses)
+	c.NotInUse = f.notInUse(getenv)
+	for _, step := range []func(*runtime.Config) error{f.protocols, f.ports, f.limits, f.shutdown, f.initEndpoints} {
+		if err := step(&c); err != nil {
+			return c, err
+		}
+	}
+	return c, nil
+}
+
+func (f *flags) protocols(c *runtime.Config) (err error) {
+	if c.AppProtocol, err = config.ParseProtocol(f.protocol); err == nil && f.appSSL {
+		c.AppProtocol = c.AppProtocol.WithTLS()
+	}
+	return err
+}
+
+func (f *flags) ports(c *runtime.Config) (err error) {
+	for _, port := range []struct {
+		flag, text string
+		into       *int
+		needed     bool
+	}{
+		{"dapr-http-port flag", f.httpPort, &c.HTTPPort, true},
+		{"dapr-grpc-port flag", f.grpcPort, &c.GRPCPort, true},
+		{"profile-port flag", f.profilePort, &c.ProfilePort, true},
+		{"metrics-port flag", f.metricsPort, &c.MetricsPort, true},
+		{"dapr-internal-grpc-port", f.internalPort, &c.InternalGRPCPort, false},
+		{"dapr-public-port", f.publicPort, &c.PublicPort, false},
+		{"app-port", f.appPort, &c.AppPort, false},
+	} {
+		if port.text == "" && !port.needed {
+			continue
+		}
+		if *port.into, err = parsePort(port.flag, port.text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func parsePort(flag, text string) (int, error) {
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		return 0, fmt.Errorf("error parsing %s: %w", flag, err)
+	}
+	if n < 0 || n > math.MaxUint16 {
+		return 0, fmt.Errorf("error parsing %s: %d is no port; it takes 0 to 65535", flag, n)
+	}
+	return n, nil
+}
+
+func (f *flags) limits(c *runtime.Config) (err error) {
+	if c.MaxBodySize, err = size("max-body-size", f.maxBody, runtime.DefaultMaxBodySize,
+		"dapr-http-max-request-size", f.legacyBody, 1<<20); err != nil {
+		return err
+	}
+	c.ReadBufferSize, err = size("read-buffer-size", f.readBuffer, runtime.DefaultReadBufferSize,
+		"dapr-http-read-buffer-size", f.legacyReadBuffer, 1<<10)
+	return err
+}
+
+// size reads today's flag, else the older one in its unit. -1 is the default in both; other values below 1
+// mean no bound.
+func size(flag, text string, standard int64, older string, legacy, unit int64) (int64, error) {
+	if text == "" {
+		switch {
+		case legacy == -1:
+			return standard, nil
+		case legacy > math.MaxInt64/unit:
+			return 0, fmt.Errorf("invalid value for '%s' option: %d is too large; 0 is for no bound", older, legacy)
+		}
+		return max(legacy, 0) * unit, nil
+	}
+	n, err := config.ParseQuantity(text)
+	if err != nil {
+		return 0, fmt.Errorf("invalid value for '%s' option: %w", flag, err)
+	}
+	if n == -1 {
+		return standard, nil
+	}
+	return max(n, 0), nil
+}
+
+func (f *flags) shutdown(c *runtime.Config) error {
+	c.Grace = runtime.DefaultGrace
+	if f.graceSeconds > int64(math.MaxInt64/time.Second) {
+		return fmt.Errorf("invalid value for 'dapr-graceful-shutdown-seconds': %d is too large; 0 is for no bound", f.graceSeconds)
+	}
+	if f.graceSeconds >= 0 {
+		c.Grace = time.Duration(f.graceSeconds) * time.Second
+	}
+	if f.set.Changed("dapr-block-shutdown-duration") {
+		c.BlockShutdown = &f.block
+	}
+	return nil
+}
+
+// initEndpoints reads what is not asked of the application. Its subscriptions are not asked for yet.
+func (f *flags) initEndpoints(c *runtime.Config) error {
+	for _, name := range withoutEmpty(f.skipInit) {
+		switch name {
+		case "config":
+			c.SkipAppConfiguration = true
+		case "subscribe":
+		default:
+			return fmt.Errorf("invalid value for 'disable-init-endpoints': %s (it takes config, subscribe)", name)
+		}
+	}
+	return nil
+}
+
+// addresses are without the brackets of IPv6; the empty one stands for all interfaces.
+func addresses(text string) (list []string) {
+	for _, a := range withoutEmpty(strings.Split(text, ",")) {
+		list = append(list, strings.Trim(a, "[]"))
+	}
+	if len(list) == 0 {
+		return []string{""}
+	}
+	return list
+}
+
+func withoutEmpty(list []string) (kept []string) {
+	for _, s := range list {
+		if s = strings.TrimSpace(s); s != "" {
+			kept = append(kept, s)
+		}
+	}
+	return kept
+}
+
+func truthy(text string) bool {
+	switch strings.ToLower(strings.TrimSpace(text)) {
+	case "1", "t", "true", "y", "yes", "on":
+		return true
+	}
+	return false
+}
