@@ -22,7 +22,7 @@ func (r *Runtime) serveGRPC(ctx context.Context) (ending, error) {
 	if r.cfg.UnixSocketDir != "" {
 		r.log.Info("API gRPC server is running on a unix domain socket")
 	} else {
-		r.log.Infof("API gRPC server is running on port %d", r.cfg.GRPCPort)
+		r.log.Infof("API gRPC server is running on port %d", port(r.GRPCAddress()))
 	}
 	return end, nil
 }

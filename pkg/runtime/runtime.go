@@ -31,6 +31,9 @@ import (
 // ErrForced says that a caller asked for an end without draining.
 var ErrForced = errors.New("forced shutdown requested")
 
+// farewell is how long a forced end leaves for the answer to the caller that forced it, as in Dapr.
+const farewell = 100 * time.Millisecond
+
 // Deps are what code passes to a Runtime.
 type Deps struct {
 	// Components are the types that manifests can name.
@@ -132,6 +135,7 @@ func (r *Runtime) Run(ctx context.Context) error {
 	}
 	switch {
 	case errors.Is(context.Cause(ctx), ErrForced):
+		time.Sleep(farewell)
 		return ErrForced
 	case ctx.Err() != nil:
 		err = nil // the start was interrupted on purpose

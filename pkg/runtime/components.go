@@ -1,0 +1,66 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/daprd/daprd/pkg/config"
+)
+
+// loadComponents starts the loader and gives it every manifest: secret stores first, since others refer to
+// them, else in the order of the files.
+func (r *Runtime) loadComponents(ctx context.Context) (ending, error) {
+	var wait sync.WaitGroup
+	loading, stop := context.WithCancel(context.WithoutCancel(ctx))
+	wait.Go(func() { r.loader.Run(loading) })
+	end := ending{close: func(context.Context) error {
+		stop()
+		wait.Wait()
+		return errors.Join(r.state.Close(), r.secrets.Close())
+	}}
+	r.log.Info("loading components")
+	resources, err := config.ReadFolders(r.cfg.ResourcesPaths...)
+	if err != nil {
+		return end, fmt.Errorf("failed to load components: %w", err)
+	}
+	for _, warning := range resources.Warnings {
+		r.deps.Logs.Scope("dapr.runtime.components").Warn(warning)
+	}
+	found := r.authorised(resources.Components)
+	for i := range found {
+		r.log.Debugf("found component. name: %s, type: %s/%s", found[i].Meta.Name, found[i].Spec.Type, found[i].Spec.Version)
+	}
+	slices.SortStableFunc(found, func(a, b config.Component) int {
+		return strings.Compare(rank(&a), rank(&b))
+	})
+	r.log.Info("waiting for all outstanding components to be processed")
+	for _, component := range found {
+		if err := r.loader.Load(ctx, component); err != nil {
+			r.log.Warn("process component error daprd process will exited, gracefully to stop")
+			return end, err
+		}
+	}
+	r.log.Info("all outstanding components processed")
+	return end, r.openEndpoints(ctx, resources.HTTPEndpoints)
+}
+
+// rank puts secret stores before the others.
+func rank(c *config.Component) string {
+	if c.Category() == "secretstores" {
+		return "0"
+	}
+	return "1"
+}
+
+func (r *Runtime) authorised(found []config.Component) (mine []config.Component) {
+	for _, c := range found {
+		if config.Authorised(c.Meta, c.Scopes, r.cfg.AppID, r.cfg.Namespace) {
+			mine = append(mine, c)
+		}
+	}
+	return mine
+}

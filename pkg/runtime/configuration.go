@@ -1,0 +1,62 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+
+	"github.com/daprd/daprd/pkg/config"
+	"github.com/daprd/daprd/pkg/metrics"
+	"github.com/daprd/daprd/pkg/secrets"
+)
+
+// exportMetrics opens the metrics server; what is counted is known after the Configuration.
+func (r *Runtime) exportMetrics(ctx context.Context) (ending, error) {
+	if !r.cfg.EnableMetrics {
+		return ending{}, nil
+	}
+	exporter, err := metrics.Listen(ctx, net.JoinHostPort(r.cfg.MetricsListenAddress, strconv.Itoa(r.cfg.MetricsPort)), r.metrics)
+	if err != nil {
+		return ending{}, fmt.Errorf("%w; --metrics-port chooses another port, --enable-metrics=false does without", err)
+	}
+	r.addresses.set(&r.addresses.metrics, exporter.Address())
+	r.deps.Logs.Scope("dapr.metrics").Infof("metrics server started on :%d/", port(exporter.Address()))
+	return ending{close: exporter.Close}, nil
+}
+
+func (r *Runtime) loadConfiguration(context.Context) (ending, error) {
+	if len(r.cfg.ConfigFiles) == 0 {
+		r.log.Info("loading default configuration")
+	} else {
+		c, err := config.ReadConfiguration(r.cfg.ConfigFiles...)
+		if err != nil {
+			return ending{}, err
+		}
+		r.configuration = c
+	}
+	enabled, buckets := r.configuration.MetricSettings()
+	r.metrics.Configure(metrics.Settings{Enabled: enabled, Latency: buckets})
+	r.secrets.Restrict(secrets.Scopes(r.configuration.Spec.Secrets.Scopes))
+	r.loader.Deny(r.configuration.Spec.Components.Denied)
+	for _, what := range append(r.configuration.NotInUse(), r.cfg.NotInUse...) {
+		r.log.Warnf("the %s is accepted, but has no effect in this daprd yet", what)
+	}
+	return ending{}, nil
+}
+
+func (r *Runtime) loadResiliency(context.Context) (ending, error) {
+	r.log.Debug("Resiliency is not enabled.")
+	return ending{}, nil
+}
+
+func (r *Runtime) establishSecurity(context.Context) (ending, error) {
+	r.log.Infof("%s mode configured", r.cfg.Mode)
+	r.log.Infof("app id: %s", r.cfg.AppID)
+	if r.cfg.Mode == Kubernetes {
+		return ending{}, errors.New("kubernetes mode is not supported by this daprd yet: run it with --mode standalone")
+	}
+	r.log.Info("mTLS is disabled. Skipping certificate request and tls validation")
+	return ending{}, nil
+}
