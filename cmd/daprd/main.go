@@ -112,7 +112,7 @@ func once(sidecar *runtime.Runtime, logs *logging.Logs, signals <-chan os.Signal
 	done := make(chan error, 1)
 	go func() { done <- sidecar.Run(ctx) }()
 	log := logs.Scope("dapr.signals")
-	for ending := false; ; ending = true {
+	for ending := false; ; {
 		select {
 		case err := <-done:
 			if err != nil {
@@ -120,15 +120,21 @@ func once(sidecar *runtime.Runtime, logs *logging.Logs, signals <-chan os.Signal
 			}
 			return again, exitOK
 		case s := <-signals:
-			if ending {
+			hangup := s == syscall.SIGHUP
+			switch {
+			case !ending && hangup:
+				log.Infof("Received signal '%s'; restarting", s)
+			case !ending:
+				log.Infof("Received signal '%s'; beginning shutdown", s)
+			case again && hangup:
+				log.Infof("Received signal '%s'; the restart is under way", s)
+			case again:
+				log.Infof("Received signal '%s'; shutting down instead of restarting", s)
+			default:
 				log.Logf(logrus.FatalLevel, "Received signal '%s' during shutdown; exiting immediately", s)
 				return false, exitFailure
 			}
-			if again = s == syscall.SIGHUP; again {
-				log.Infof("Received signal '%s'; restarting", s)
-			} else {
-				log.Infof("Received signal '%s'; beginning shutdown", s)
-			}
+			ending, again = true, hangup
 			cancel()
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 func TestWaitUntilReady(t *testing.T) {
@@ -55,6 +56,44 @@ func TestWaitGivesUp(t *testing.T) {
 	last := lastLine(stderr.String())
 	if !strings.HasPrefix(last, "timeout waiting for Dapr to become outbound ready. Last error: HTTP status code 500") {
 		t.Errorf("last line %q", last)
+	}
+}
+
+// TestWaitIsBounded: nobody listens, or somebody never answers.
+func TestWaitIsBounded(t *testing.T) {
+	release := make(chan struct{})
+	silent := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))
+	defer silent.Close()
+	defer close(release)
+	gone, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone.Close()
+	for name, test := range map[string]struct {
+		address net.Addr
+		want    string
+	}{
+		"nobody": {gone.Addr(), "refused"},
+		"silent": {silent.Listener.Addr(), "exceeded"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var stderr bytes.Buffer
+			quick := pace{total: 200 * time.Millisecond, request: 10 * time.Millisecond, pause: time.Millisecond, notice: time.Hour}
+			waitAt(context.Background(), quick, test.address.(*net.TCPAddr).Port, &stderr)
+			lines := strings.Split(strings.TrimSpace(stderr.String()), "\n")
+			if len(lines) != 3 || !strings.HasPrefix(lines[1], "Dapr outbound NOT ready yet: ") || !strings.Contains(lines[1], test.want) ||
+				!strings.HasPrefix(lines[2], "timeout waiting for Dapr to become outbound ready. Last error: ") {
+				t.Errorf("stderr:\n%s", stderr.String())
+			}
+		})
+	}
+}
+
+// TestDaprPace is what scripts around Dapr count on.
+func TestDaprPace(t *testing.T) {
+	if got := daprPace(); got != (pace{time.Minute, 500 * time.Millisecond, 100 * time.Millisecond, time.Second}) {
+		t.Errorf("%+v", got)
 	}
 }
 

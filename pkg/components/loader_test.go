@@ -312,6 +312,9 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 		"case of the category": {manifest("st", "State.Redis"),
 			"incorrect type State.Redis: want <category>.<name> with a category of bindings, configuration, conversation, crypto, lock, middleware, " +
 				"pubsub, secretstores, state, workflow, in lower case; did you mean state?"},
+		"no name":           {manifest(`""`, "state.plain"), "process component error: metadata.name is missing: "},
+		"no type":           {manifest("st", `""`), "process component st error: spec.type is missing: want <category>.<name>"},
+		"wrong form":        {manifest("st", "state.plain", "  metadata: {a: b}\n"), "process component st error: spec.metadata: line 9: want a list, "},
 		"no dot":            {manifest("st", "redis"), "incorrect type redis"},
 		"name with slash":   {manifest("a/b", "state.plain"), `metadata.name "a/b" cannot stand in the path of an API call: want a name without "/" and "%"`},
 		"name with percent": {manifest("a%2fb", "state.plain"), `metadata.name "a%2fb" cannot stand`},
@@ -376,7 +379,6 @@ func TestPassedOver(t *testing.T) {
 	tests := map[string]struct{ manifest, want string }{
 		"no such block yet": {manifest("ps", "pubsub.redis"),
 			"warning component ps (pubsub.redis/v1) is passed over: this daprd does not have publish and subscribe yet; calls of that API answer 501\n"},
-		"no name": {manifest(`""`, "state.plain"), "warning a component without metadata.name in r.yaml (document 1, line 1) is passed over"},
 		"denied type": {manifest("st", "state.redis"),
 			"warning component 'st' cannot be loaded because components of type 'st (state.redis/v1)' are not allowed\n"},
 	}

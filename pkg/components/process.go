@@ -30,7 +30,11 @@ func (l *Loader) process(ctx context.Context, c config.Component) error {
 }
 
 func (l *Loader) failed(c *config.Component, err error) error {
-	err = fmt.Errorf("process component %s error: %w; component %s is defined in %s", c.Meta.Name, err, c, c.Origin)
+	if c.Meta.Name == "" {
+		err = fmt.Errorf("process component error: %w; it is defined in %s", err, c.Origin)
+	} else {
+		err = fmt.Errorf("process component %s error: %w; component %s is defined in %s", c.Meta.Name, err, c, c.Origin)
+	}
 	if !c.Spec.IgnoreErrors {
 		return err
 	}
@@ -55,6 +59,9 @@ func (l *Loader) unpark(ctx context.Context, store string) error {
 // processOne says whether the component is in use now.
 func (l *Loader) processOne(ctx context.Context, c *config.Component) (loaded bool, err error) {
 	l.deps.Log.Debugf("loading component. name: %s, type: %s/%s", c.Meta.Name, c.Spec.Type, c.Spec.Version)
+	if c.Fault != nil && !l.denied(c.Spec.Type, c.Spec.Version) {
+		return false, c.Fault
+	}
 	if l.passedOver(c) {
 		return false, nil
 	}

@@ -47,7 +47,7 @@ func (r *Registry[T]) Factory(kind, version string) (Factory[T], error) {
 
 // hint says what could be written in place of a name that is not known with its version.
 func (r *Registry[T]) hint(name string) string {
-	types := r.types()
+	types := r.Types()
 	if len(types) == 0 {
 		return "this daprd has no " + r.noun
 	}
@@ -69,8 +69,8 @@ func (r *Registry[T]) full(name string) string {
 	return r.category + "." + name
 }
 
-// types are the names that can be written in a manifest.
-func (r *Registry[T]) types() []string {
+// Types are the names that can be written in a manifest, sorted.
+func (r *Registry[T]) Types() []string {
 	all := make([]string, 0, len(r.factories))
 	for name := range r.factories {
 		all = append(all, r.full(name))

@@ -40,8 +40,29 @@ func (s *AccessControlSpec) isDefault() bool {
 	if len(s.Policies) > 0 {
 		return false
 	}
-	return strings.EqualFold(s.DefaultAction, "allow") || s.DefaultAction == "" && (s.TrustDomain == "" || s.Policies != nil)
+	return allows(s.DefaultAction) || s.DefaultAction == "" && (s.TrustDomain == "" || s.Policies != nil)
 }
+
+// denial is the first rule that would deny a call, "" if there is none. What is not allow denies; in a policy an
+// empty default leaves the decision to the global one.
+func (s *AccessControlSpec) denial() string {
+	if len(s.Policies) == 0 && !s.isDefault() || len(s.Policies) > 0 && !allows(s.DefaultAction) {
+		return fmt.Sprintf("defaultAction %q", s.DefaultAction)
+	}
+	for _, p := range s.Policies {
+		if p.DefaultAction != "" && !allows(p.DefaultAction) {
+			return fmt.Sprintf("defaultAction %q of the policy for app %s", p.DefaultAction, p.AppID)
+		}
+		for _, o := range p.Operations {
+			if !allows(o.Action) {
+				return fmt.Sprintf("action %q of operation %s in the policy for app %s", o.Action, o.Name, p.AppID)
+			}
+		}
+	}
+	return ""
+}
+
+func allows(action string) bool { return strings.EqualFold(action, "allow") }
 
 // validate wants the three names of each policy; the error lists all that lack one.
 func (s *AccessControlSpec) validate() error {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -18,6 +19,9 @@ type Component struct {
 	// Scopes are the app ids that may use it; empty for all.
 	Scopes []string `yaml:"scopes"`
 	Origin Origin   `yaml:"-"`
+	// Fault is what makes it unusable, nil for nothing: it does not have the form of a component, or lacks what
+	// every component has. The other fields hold what could be read.
+	Fault error `yaml:"-"`
 }
 
 // Auth names where the secretKeyRefs of a resource are read.
@@ -53,6 +57,17 @@ type Property struct {
 type SecretKeyRef struct {
 	Name string `yaml:"name"`
 	Key  string `yaml:"key"`
+}
+
+// check wants what every component has.
+func (c *Component) check() error {
+	switch {
+	case c.Meta.Name == "":
+		return errors.New("metadata.name is missing: calls of the API and other resources refer to a component by its name")
+	case c.Spec.Type == "":
+		return errors.New("spec.type is missing: want <category>.<name>, state.redis for one")
+	}
+	return nil
 }
 
 // Category is the part of the type before the first dot.

@@ -3,6 +3,8 @@ package config
 import (
 	"fmt"
 	"os"
+
+	"gopkg.in/yaml.v3"
 )
 
 // Configuration is a resource of kind Configuration: what the sidecar does, beyond its flags.
@@ -67,8 +69,16 @@ func (c *Configuration) read(path string) error {
 }
 
 func (c *Configuration) decode(path, text string) error {
-	if err := decode([]byte(text), c); err != nil {
-		return fmt.Errorf("%s: %w", path, document{origin: Origin{Line: 1}}.explain(err))
+	d := document{origin: Origin{Line: 1}}
+	root := new(yaml.Node)
+	err := decode([]byte(text), root)
+	if err != nil {
+		err = d.explain(err)
+	} else {
+		err = d.into(root, c)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
 	}
 	return nil
 }
@@ -81,18 +91,34 @@ func (c *Configuration) Validate() error {
 	return c.Spec.AccessControl.validate()
 }
 
+// Unprotected is an error for a Configuration that closes something which this daprd would leave open: to pass
+// over what protects an application is no service to anybody.
+func (c *Configuration) Unprotected() error {
+	if denial := c.Spec.AccessControl.denial(); denial != "" {
+		return fmt.Errorf("spec.accessControl denies calls (%s), but this daprd does not check callers yet and would let them all pass: "+
+			"remove spec.accessControl from the Configuration to start without that protection, or set its actions to allow", denial)
+	}
+	return nil
+}
+
 // NotInUse tells of the parts that were set, but have no effect in this daprd yet: "Configuration's
-// spec.tracing".
+// spec.tracing". Unprotected tells of those with which it must not start.
 func (c *Configuration) NotInUse() (parts []string) {
+	metric, key := c.metric()
 	for _, part := range []struct {
 		set  bool
 		name string
 	}{
 		{!c.Spec.AccessControl.isDefault(), "accessControl (calls of other apps are NOT checked)"},
-		{len(c.Spec.HTTPPipeline.Handlers) > 0, "httpPipeline"},
-		{len(c.Spec.AppHTTPPipeline.Handlers) > 0, "appHttpPipeline"},
+		{len(c.Spec.HTTPPipeline.Handlers) > 0, "httpPipeline (requests do NOT pass its middleware)"},
+		{len(c.Spec.AppHTTPPipeline.Handlers) > 0, "appHttpPipeline (requests do NOT pass its middleware)"},
 		{c.Spec.Tracing.enabled(), "tracing"},
+		{metric.RecordErrorCodes, key + ".recordErrorCodes"},
+		{len(metric.HTTP.PathMatching) > 0, key + ".http.pathMatching"},
+		{metric.HTTP.ExcludeVerbs, key + ".http.excludeVerbs"},
+		{len(metric.Rules) > 0, key + ".rules"},
 		{c.Spec.WASM.StrictSandbox, "wasm"},
+		{c.Spec.Workflow.isSet(), "workflow"},
 	} {
 		if part.set {
 			parts = append(parts, "Configuration's spec."+part.name)

@@ -139,8 +139,8 @@ func TestConfigurationOverDefaults(t *testing.T) {
 func TestUnusableConfigurations(t *testing.T) {
 	tests := map[string]struct{ text, want string }{
 		"not YAML":       {"spec: [\n", "c.yaml: yaml: line "},
-		"wrong form":     {"spec:\n  features: on\n", "c.yaml: line 2: cannot unmarshal a text into a list of Feature"},
-		"line":           {"spec:\n  metric: {enabled: maybe}\n", "line 2: cannot unmarshal a text into true or false"},
+		"wrong form":     {"spec:\n  features: on\n", "c.yaml: spec.features: line 2: want a list, each entry a mapping with the keys name, enabled, found a text"},
+		"line":           {"spec:\n  metric: {enabled: maybe}\n", "spec.metric.enabled: line 2: want true or false, found a text"},
 		"store twice":    {"spec: {secrets: {scopes: [{storeName: s}, {storeName: s}]}}", "error loading configuration: s storeName is repeated in secrets configuration: "},
 		"default access": {"spec: {secrets: {scopes: [{storeName: s, defaultAccess: maybe}]}}", "error loading configuration: defaultAccess maybe can be either allow or deny (spec.secrets.scopes, storeName s)"},
 		"policies": {"spec: {accessControl: {policies: [{appId: a}, {trustDomain: td, namespace: n}, {appId: b, trustDomain: td}]}}",
@@ -191,8 +191,10 @@ func TestNotInUse(t *testing.T) {
 	if got := DefaultConfiguration().NotInUse(); got != nil {
 		t.Errorf("of the defaults: %q", got)
 	}
-	want := []string{"Configuration's spec.accessControl (calls of other apps are NOT checked)", "Configuration's spec.httpPipeline",
-		"Configuration's spec.appHttpPipeline", "Configuration's spec.tracing", "Configuration's spec.wasm"}
+	want := []string{"Configuration's spec.accessControl (calls of other apps are NOT checked)", "Configuration's spec.httpPipeline (requests do NOT pass its middleware)",
+		"Configuration's spec.appHttpPipeline (requests do NOT pass its middleware)", "Configuration's spec.tracing",
+		"Configuration's spec.metrics.recordErrorCodes", "Configuration's spec.metrics.http.pathMatching", "Configuration's spec.metrics.http.excludeVerbs",
+		"Configuration's spec.metrics.rules", "Configuration's spec.wasm", "Configuration's spec.workflow"}
 	if diff := cmp.Diff(want, allConfiguration().NotInUse()); diff != "" {
 		t.Error(diff)
 	}
@@ -215,6 +217,71 @@ func TestAccessControlDefaults(t *testing.T) {
 	for name, test := range tests {
 		if got := test.spec.isDefault(); got != test.want {
 			t.Errorf("%s: %v, want %v", name, got, test.want)
+		}
+	}
+}
+
+func TestUnprotected(t *testing.T) {
+	policy := func(action string, operations ...AppOperation) []AppPolicy {
+		return []AppPolicy{{AppID: "a", DefaultAction: action, TrustDomain: "td", Namespace: "n", Operations: operations}}
+	}
+	tests := map[string]struct {
+		spec AccessControlSpec
+		want string // what denies, "" for nothing
+	}{
+		"standalone":            {defaultAccessControl(), ""},
+		"nothing":               {AccessControlSpec{}, ""},
+		"deny":                  {AccessControlSpec{DefaultAction: "Deny", TrustDomain: "public"}, `(defaultAction "Deny")`},
+		"no word for it":        {AccessControlSpec{DefaultAction: "alow"}, `(defaultAction "alow")`},
+		"explicitly empty":      {AccessControlSpec{TrustDomain: "public"}, `(defaultAction "")`},
+		"empty list":            {AccessControlSpec{TrustDomain: "public", Policies: []AppPolicy{}}, ""},
+		"all allowed":           {AccessControlSpec{DefaultAction: "ALLOW", Policies: policy("Allow", AppOperation{Name: "/op", Action: "allow"})}, ""},
+		"policy leaves it open": {AccessControlSpec{DefaultAction: "allow", Policies: policy("")}, ""},
+		"default and policies":  {AccessControlSpec{DefaultAction: "deny", Policies: policy("allow")}, `(defaultAction "deny")`},
+		"no default, policies":  {AccessControlSpec{Policies: policy("allow")}, `(defaultAction "")`},
+		"policy denies":         {AccessControlSpec{DefaultAction: "allow", Policies: policy("deny")}, `(defaultAction "deny" of the policy for app a)`},
+		"operation denies": {AccessControlSpec{DefaultAction: "allow", Policies: policy("", AppOperation{Name: "/op", Action: "allow"}, AppOperation{Name: "/no"})},
+			`(action "" of operation /no in the policy for app a)`},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			err := (&Configuration{Spec: ConfigurationSpec{AccessControl: test.spec}}).Unprotected()
+			if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
+				t.Errorf("error %v, want %q", err, test.want)
+			}
+		})
+	}
+	if err := allConfiguration().Unprotected(); err == nil || !strings.Contains(err.Error(), "remove spec.accessControl") {
+		t.Errorf("error %v does not say what to do", err)
+	}
+}
+
+func TestEachPartNotInUse(t *testing.T) {
+	for text, want := range map[string]string{
+		"accessControl: {policies: [{appId: a, trustDomain: td, namespace: n, defaultAction: allow}]}": "accessControl (calls of other apps are NOT checked)",
+		"httpPipeline: {handlers: [{name: u, type: middleware.http.uppercase}]}":                       "httpPipeline (requests do NOT pass its middleware)",
+		"tracing: {samplingRate: '1'}":                            "",
+		"tracing: {stdout: true}":                                 "tracing",
+		"tracing: {otel: {endpointAddress: o}}":                   "tracing",
+		"metric: {rules: [{name: m}]}":                            "metric.rules",
+		"metric: {enabled: false}":                                "",
+		"metrics: {http: {increasedCardinality: false}}":          "",
+		"mtls: {enabled: true}":                                   "",
+		"workflow: {maxConcurrentWorkflowInvocations: 0}":         "",
+		"workflow: {workflowConcurrencyLimits: []}":               "",
+		"workflow: {activityConcurrencyLimits: [{name: a}]}":      "workflow",
+		"workflow: {stateRetentionPolicy: {anyTerminal: 1h}}":     "workflow",
+		"workflow: {globalMaxConcurrentActivityInvocations: 100}": "workflow",
+	} {
+		c, err := ReadConfiguration(configurationFile(t, "spec:\n  "+text+"\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Unprotected(); err != nil {
+			t.Errorf("%s: %v", text, err)
+		}
+		if got := strings.Join(c.NotInUse(), ", "); got != "" && got != "Configuration's spec."+want || (got == "") != (want == "") {
+			t.Errorf("%s: %q, want %q", text, got, want)
 		}
 	}
 }

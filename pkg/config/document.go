@@ -70,13 +70,21 @@ func (d document) node() (root *yaml.Node, twice []string, err error) {
 	return root, twice, nil
 }
 
-// into decodes the document; its error tells lines of the file.
+// into decodes the document; its error tells fields and lines of the file. What has the right form is
+// decoded all the same.
 func (d document) into(root *yaml.Node, value any) error {
-	if err := root.Decode(value); err != nil {
-		return d.explain(err)
+	err := root.Decode(value)
+	if err == nil {
+		return nil
 	}
-	return nil
+	if found := d.mismatches(root, value); len(found) > 0 {
+		return errors.New(strings.Join(found, "; "))
+	}
+	return d.explain(err)
 }
+
+// line is that of the file where the node stands.
+func (d document) line(node *yaml.Node) int { return node.Line + d.origin.Line - 1 }
 
 func (d document) unite(node *yaml.Node, twice *[]string) {
 	if node.Kind == yaml.MappingNode {
@@ -98,27 +106,19 @@ func (d document) uniteKeys(node *yaml.Node, twice *[]string) {
 			kept = append(kept, key, value)
 			continue
 		}
-		*twice = append(*twice, fmt.Sprintf("%s (line %d)", key.Value, key.Line+d.origin.Line-1))
+		*twice = append(*twice, fmt.Sprintf("%s (line %d)", key.Value, d.line(key)))
 		kept[place+1] = value
 	}
 	node.Content = kept
 }
 
 // explain makes the lines of a YAML error those of the file, puts it on one line, and takes the values, which
-// may be secrets, and Go's type names out of it.
+// may be secrets, out of it.
 func (d document) explain(err error) error {
 	text := regexp.MustCompile(`line (\d+)`).ReplaceAllStringFunc(err.Error(), func(found string) string {
 		n, _ := strconv.Atoi(strings.TrimPrefix(found, "line "))
 		return "line " + strconv.Itoa(n+d.origin.Line-1)
 	})
 	text = regexp.MustCompile("(?s) `.*?` into ").ReplaceAllString(text, " into ")
-	return errors.New(strings.NewReplacer(
-		"yaml: unmarshal errors:\n  ", "", "\n  ", "; ",
-		"into []config.Property", "into a list of name and value",
-		"into []string", "into a list of texts",
-		"into []config.", "into a list of ",
-		"into config.", "into ",
-		"into bool", "into true or false",
-		"!!map", "a mapping", "!!seq", "a list", "!!str", "a text",
-	).Replace(text))
+	return errors.New(strings.NewReplacer("yaml: unmarshal errors:\n  ", "", "\n  ", "; ").Replace(text))
 }

@@ -44,10 +44,13 @@ func (h header) purpose() (keep keeper, why string) {
 	return keep, ""
 }
 
+// keepComponent keeps an unusable one too: whether it matters is known where its scopes and its ignoreErrors
+// count.
 func keepComponent(r *Resources, d document, root *yaml.Node) error {
 	c := Component{Origin: d.origin}
-	if err := d.into(root, &c); err != nil {
-		return err
+	c.Fault = d.into(root, &c)
+	if c.Fault == nil {
+		c.Fault = c.check()
 	}
 	r.Components = append(r.Components, c)
 	return nil

@@ -34,12 +34,17 @@ type MetricLabel struct {
 // MetricSettings are those of metrics, else of metric; unless they say otherwise metrics are on. No buckets
 // mean the default ones.
 func (c *Configuration) MetricSettings() (enabled bool, buckets []float64) {
-	spec := c.Spec.Metrics
-	if spec == nil {
-		spec = c.Spec.Metric
-	}
-	if spec == nil {
-		return true, nil
-	}
+	spec, _ := c.metric()
 	return spec.Enabled == nil || *spec.Enabled, spec.LatencyBuckets
+}
+
+// metric is the part that holds, and its key.
+func (c *Configuration) metric() (spec MetricSpec, key string) {
+	switch {
+	case c.Spec.Metrics != nil:
+		return *c.Spec.Metrics, "metrics"
+	case c.Spec.Metric != nil:
+		return *c.Spec.Metric, "metric"
+	}
+	return MetricSpec{}, ""
 }

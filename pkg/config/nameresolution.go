@@ -22,11 +22,11 @@ type FreeForm map[string]any
 func (f *FreeForm) UnmarshalYAML(node *yaml.Node) error {
 	content, err := newTree(node)
 	if err != nil {
-		return err
+		return unusable(err)
 	}
 	object, ok := content.(map[string]any)
 	if !ok {
-		return fmt.Errorf("line %d: want a mapping of names to values", node.Line)
+		return unusable(fmt.Errorf("line %d: want a mapping of names to values", node.Line))
 	}
 	*f = object
 	return nil

@@ -22,7 +22,8 @@ type Resources struct {
 
 // ReadFolders reads every file that ends in .yaml or .yml of the folders, not of folders in them. A folder
 // that is not there, and two resources of one kind and name that one app may use, are errors; a file or
-// document that cannot be read is a warning; documents of other kinds are passed over.
+// document that is not YAML is a warning; a component that does not look like one has a Fault; documents of
+// other kinds are passed over.
 func ReadFolders(paths ...string) (*Resources, error) {
 	r := &Resources{}
 	var read []string
@@ -87,11 +88,11 @@ func (r *Resources) read(d document) {
 	if err == nil {
 		err = d.into(root, &head)
 	}
-	if err != nil {
+	keep, why := head.purpose()
+	if err != nil && keep == nil {
 		r.warn("daprd load components error when parsing components yaml resource in %s : %s; the document is passed over", d.origin, err)
 		return
 	}
-	keep, why := head.purpose()
 	if why != "" {
 		r.warn("%s: %s", d.origin, why)
 	}
@@ -113,6 +114,9 @@ func (r *Resources) checkNames() error {
 	components := map[string][]*Component{}
 	for i := range r.Components {
 		c := &r.Components[i]
+		if c.Fault != nil {
+			continue
+		}
 		for _, earlier := range components[c.Meta.Name] {
 			if meet(c.Meta, c.Scopes, earlier.Meta, earlier.Scopes) {
 				return duplicate("Component", c, c.Origin, earlier, earlier.Origin)

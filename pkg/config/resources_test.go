@@ -152,23 +152,23 @@ func TestPassedOver(t *testing.T) {
 		"other kind":        {"x.yaml", "apiVersion: dapr.io/v1alpha1\nkind: Nothing\nmetadata: {name: x}\n", nil},
 		"other owner":       {"x.yaml", "apiVersion: apps/v1\nkind: Component\nmetadata: {name: x}\n", nil},
 		"no kind":           {"x.yaml", "a: b\n", nil},
-		"a list":            {"x.yaml", "- a\n", []string{"x.yaml (document 1, line 1) : line 1: cannot unmarshal a list into header"}},
-		"a text":            {"x.yaml", "hello\n", []string{"line 1: cannot unmarshal a text into header"}},
+		"a list":            {"x.yaml", "- a\n", []string{"x.yaml (document 1, line 1) : line 1: want a mapping with the keys apiVersion, kind, metadata, found a list"}},
+		"a text":            {"x.yaml", "hello\n", []string{"line 1: want a mapping with the keys apiVersion, kind, metadata, found a text"}},
 		"a Configuration":   {"x.yaml", "apiVersion: dapr.io/v1alpha1\nkind: Configuration\nmetadata: {name: x}\n", nil},
 		"nothing":           {"x.yaml", "", nil},
 		"comments":          {"x.yaml", "# a\n---\n# b\n", nil},
 		"a kind of later":   {"x.yaml", "apiVersion: dapr.io/v2alpha1\nkind: Subscription\nmetadata: {name: s}\n", []string{"x.yaml (document 1, line 1): the Subscription s is passed over: this daprd does not have that kind yet"}},
 		"another version":   {"x.yaml", "apiVersion: dapr.io/v1\nkind: Component\nmetadata: {name: x}\n", []string{"the Component x is passed over: its apiVersion is dapr.io/v1, want dapr.io/v1alpha1"}},
 		"not YAML":          {"x.yaml", "a: b\n---\nkind: Component\n metadata: [\n", []string{"x.yaml (document 2, line 2) : yaml: line 4: mapping values are not allowed in this context; the document is passed over"}},
-		"text for a list":   {"x.yaml", "---\n" + component("x") + "scopes: app\n", []string{"x.yaml (document 1, line 1) : line 9: cannot unmarshal a text into a list of texts; the Component x is passed over"}},
-		"mapping of values": {"x.yaml", component("x") + "  metadata: {redisHost: a}\n", []string{"line 8: cannot unmarshal a mapping into a list of name and value; the Component x is passed over"}},
-		"no boolean":        {"x.yaml", component("x") + "  ignoreErrors: maybe\n", []string{"line 8: cannot unmarshal a text into true or false; the Component x is passed over"}},
-		"value of no use":   {"x.yaml", component("x") + "  metadata:\n  - name: a\n    value: {[1]: 2}\n", []string{"line 10: a key must be a text, a number or a boolean; the Component x is passed over"}},
 		"other suffix":      {"x.yaml.bak", "kind: Component\n", []string{"A non-YAML Component file DIR/x.yaml.bak was detected, it will not be loaded"}},
 		"suffix in case":    {"x.YAML", component("x"), []string{"A non-YAML Component file DIR/x.YAML was detected, it will not be loaded"}},
 		"too large":         {"x.yaml", strings.Repeat("#", maxFile+1), []string{"daprd load components error when reading file DIR/x.yaml : it is larger than 16 MiB"}},
 		"binary":            {"x.yaml", "\x00\xff\xfe", []string{"the document is passed over"}},
 		"alias of nothing":  {"x.yaml", "apiVersion: *a\n", []string{"unknown anchor 'a' referenced"}},
+		"UTF-16":            {"x.yaml", "\xff\xfek\x00i\x00", []string{"the document is passed over"}},
+		"kind that is none": {"x.yaml", "apiVersion: dapr.io/v1alpha1\nkind: [Component]\n", []string{"x.yaml (document 1, line 1) : kind: line 2: want a text, found a list; the document is passed over"}},
+		"endpoint of no use": {"x.yaml", "a: b\n---\n" + strings.Replace(fullEndpoint, "scopes: [app1]", "scopes: {}", 1),
+			[]string{"x.yaml (document 2, line 2) : scopes: line 19: want a list, each entry a text, found a mapping; the HTTPEndpoint github is passed over"}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -281,6 +281,7 @@ func TestMessages(t *testing.T) {
 // FuzzManifests: a file of any content is read or warned of, and what is read can be used.
 func FuzzManifests(f *testing.F) {
 	for _, seed := range []string{fullComponent, fullEndpoint, fullComponent + "---\n" + fullEndpoint, component("a") + "scopes: [a]\nscopes: [b]\n", "---\n---\n", "- a",
+		component("a") + "scopes: &a [*a]\n", component("a") + "<<: {scopes: a, spec: [b]}\n", component("a") + "  metadata: &a\n  - value: *a\n",
 		"a: &a [*a]", "apiVersion: dapr.io/v1alpha1\nkind: Component\n metadata: [\n", "%YAML 1.1\n---\na: !!binary '*'\n", "? [a]\n: b\n", "<<: {kind: Component}\n",
 		"apiVersion: dapr.io/v2alpha1\nkind: Subscription\n", "\xef\xbb\xbf---\r\nkind: x\r\n...\r\n--- x"} {
 		f.Add(seed)
@@ -297,27 +298,81 @@ func FuzzManifests(f *testing.F) {
 		if len(r.Components)+len(r.HTTPEndpoints) > len(documents) {
 			t.Errorf("%d documents make %d resources", len(documents), len(r.Components)+len(r.HTTPEndpoints))
 		}
+		told := strings.Join(r.Warnings, " ")
 		for _, c := range r.Components {
-			if c.InitLimit() <= 0 || c.Origin.File == "" {
+			if c.InitLimit() <= 0 || c.Origin.File == "" || c.Fault == nil && (c.Meta.Name == "" || c.Spec.Type == "") {
 				t.Errorf("component %+v", c)
 			}
+			if c.Fault != nil {
+				told += c.Fault.Error()
+			}
+		}
+		if strings.Contains(told, "into config.") || strings.Contains(told, "into []config.") {
+			t.Errorf("%q is told of with names of Go types: %s", text, told)
 		}
 		_ = r.checkNames()
 	})
 }
 
-// TestWarningsHideValues: a value in a place of another form may be a secret all the same.
-func TestWarningsHideValues(t *testing.T) {
+// TestFaultsHideValues: a value in a place of another form may be a secret all the same.
+func TestFaultsHideValues(t *testing.T) {
 	dir := folder(t, map[string]string{
 		"a.yaml": component("a") + "  metadata: hunter2\n", "b.yaml": "hunter2", "c.yaml": component("c") + "  metadata:\n  - {name: x, secretKeyRef: hunter2}\n",
-		"d.yaml": component("d") + "  metadata:\n  - hunter2\n", "e.yaml": component("e") + "  ignoreErrors: hunter2\n"})
+		"d.yaml": component("d") + "  metadata:\n  - hunter2\n", "e.yaml": component("e") + "  ignoreErrors: hunter2\n",
+		"f.yaml": strings.Replace(fullEndpoint, "  headers:\n", "  headers:\n  - hunter2\n", 1), "g.yaml": "apiVersion: dapr.io/v1alpha1\nkind: {hunter2: hunter2}\n"})
 	got, err := ReadFolders(dir)
-	if err != nil || len(got.Warnings) != 5 {
-		t.Fatalf("%v, warnings %q", err, got.Warnings)
+	if err != nil || len(got.Warnings) != 3 || len(got.Components) != 4 {
+		t.Fatalf("%v, components %v, warnings %q", err, got.Components, got.Warnings)
 	}
-	for _, warning := range got.Warnings {
-		if strings.Contains(warning, "hunter2") {
-			t.Errorf("warning %q", warning)
+	told := strings.Join(got.Warnings, "\n")
+	for _, c := range got.Components {
+		told += c.Fault.Error()
+	}
+	if strings.Contains(told, "hunter2") {
+		t.Errorf("told %s", told)
+	}
+}
+
+// TestMarks: a byte order mark may begin a file, whose lines may end in any way.
+func TestMarks(t *testing.T) {
+	for name, text := range map[string]string{
+		"mark": "\ufeff" + component("c"), "mark and separator": "\ufeff---\n" + component("c"), "CRLF": strings.ReplaceAll(component("c"), "\n", "\r\n"),
+		"all of it":   "\ufeff---\r\n" + strings.ReplaceAll(component("c"), "\n", "\r\n") + "--- # end\r\n",
+		"no last end": strings.TrimSuffix(component("c"), "\n"), "document end": component("c") + "...\n", "content behind it": "--- {apiVersion: dapr.io/v1alpha1, kind: Component, metadata: {name: c}, spec: {type: state.in-memory, version: v1}}\n",
+		"tag": "--- !!map\n" + component("c"), "separator in a text": component("c") + "  metadata:\n  - name: a\n    value: |\n      ---\n      b\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := ReadFolders(folder(t, map[string]string{"c.yaml": text}))
+			if err != nil || len(got.Warnings) != 0 || len(got.Components) != 1 {
+				t.Fatalf("%v, components %v, warnings %q", err, got.Components, got.Warnings)
+			}
+			if c := got.Components[0]; c.Meta.Name != "c" || c.Spec.Type != "state.in-memory" || c.Fault != nil || c.Origin.Document != 1 || c.Origin.Line != 1 {
+				t.Errorf("component %+v", c)
+			}
+		})
+	}
+}
+
+// TestLinks: Kubernetes mounts files as links into folders whose names begin with two dots.
+func TestLinks(t *testing.T) {
+	dir := t.TempDir()
+	data := filepath.Join(dir, "..data")
+	if err := os.Mkdir(data, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(data, "c.yaml"), []byte(component("c")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, to := range map[string]string{"c.yaml": filepath.Join("..data", "c.yaml"), "folder.yaml": data, "gone.yaml": "nowhere", "loop.yaml": "loop.yaml"} {
+		if err := os.Symlink(to, filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
 		}
+	}
+	got, err := ReadFolders(dir)
+	if err != nil || len(got.Components) != 1 || got.Components[0].Origin.File != filepath.Join(dir, "c.yaml") {
+		t.Errorf("%v, components %v", err, got.Components)
+	}
+	if len(got.Warnings) != 2 || !strings.Contains(got.Warnings[0], "gone.yaml") || !strings.Contains(got.Warnings[1], "loop.yaml") {
+		t.Errorf("warnings %q", got.Warnings)
 	}
 }

@@ -81,6 +81,11 @@ type WorkflowSpec struct {
 	Retention                     RetentionPolicy    `yaml:"stateRetentionPolicy"`
 }
 
+func (s *WorkflowSpec) isSet() bool {
+	bound := max(s.MaxConcurrentWorkflows, s.MaxConcurrentActivities, s.GlobalMaxConcurrentWorkflows, s.GlobalMaxConcurrentActivities)
+	return bound > 0 || len(s.WorkflowLimits) > 0 || len(s.ActivityLimits) > 0 || s.Retention != RetentionPolicy{}
+}
+
 // ConcurrencyLimit bounds one workflow or activity.
 type ConcurrencyLimit struct {
 	Name          string `yaml:"name"`

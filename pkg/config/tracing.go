@@ -43,7 +43,7 @@ func (h *OTelHeader) UnmarshalYAML(node *yaml.Node) error {
 	}
 	name, value, ok := strings.Cut(node.Value, "=")
 	if !ok {
-		return fmt.Errorf("line %d: a header is written name=value", node.Line)
+		return unusable(fmt.Errorf("line %d: a header is written name=value", node.Line))
 	}
 	*h = OTelHeader{Name: name, Value: Value(value)}
 	return nil

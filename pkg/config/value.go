@@ -18,7 +18,7 @@ type Value string
 func (v *Value) UnmarshalYAML(node *yaml.Node) error {
 	content, err := newTree(node)
 	if err != nil {
-		return err
+		return unusable(err)
 	}
 	switch content := content.(type) {
 	case nil:
@@ -28,12 +28,15 @@ func (v *Value) UnmarshalYAML(node *yaml.Node) error {
 	default:
 		text, err := json.Marshal(content)
 		if err != nil {
-			return fmt.Errorf("line %d: the value has no JSON form: %w", node.Line, err)
+			return unusable(fmt.Errorf("line %d: the value has no JSON form: %w", node.Line, err))
 		}
 		*v = Value(text)
 	}
 	return nil
 }
+
+// unusable is an error of one field, after which the reader of YAML goes on with the others.
+func unusable(err error) error { return &yaml.TypeError{Errors: []string{err.Error()}} }
 
 // Unquote takes the quotes off a secret that is quoted in Go syntax; other texts stay. Dapr treats secrets as
 // JSON texts, so that one which is a quoted string loses its quotes; values of a manifest do not.

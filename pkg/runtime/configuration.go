@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"strings"
 
 	"github.com/daprd/daprd/pkg/config"
 	"github.com/daprd/daprd/pkg/metrics"
@@ -33,6 +34,9 @@ func (r *Runtime) loadConfiguration(context.Context) (ending, error) {
 		c, err := config.ReadConfiguration(r.cfg.ConfigFiles...)
 		if err != nil {
 			return ending{}, err
+		}
+		if err := c.Unprotected(); err != nil {
+			return ending{}, fmt.Errorf("error loading configuration %s: %w", strings.Join(r.cfg.ConfigFiles, ", "), err)
 		}
 		r.configuration = c
 	}

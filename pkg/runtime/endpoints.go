@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"net/url"
 
+	"golang.org/x/net/http/httpguts"
+
 	"github.com/daprd/daprd/pkg/channel"
 	"github.com/daprd/daprd/pkg/config"
 	"github.com/daprd/daprd/pkg/messaging"
@@ -37,21 +39,47 @@ func (r *Runtime) openEndpoints(ctx context.Context, found []config.HTTPEndpoint
 	return nil
 }
 
-func (r *Runtime) endpoint(ctx context.Context, e *config.HTTPEndpoint) (messaging.Endpoint, error) {
-	base, err := url.Parse(e.Spec.BaseURL)
-	if err != nil || (base.Scheme != "http" && base.Scheme != "https") || base.Host == "" {
-		return messaging.Endpoint{}, fmt.Errorf("spec.baseUrl %q: want a URL like https://host:port/path", e.Spec.BaseURL)
+func (r *Runtime) endpoint(ctx context.Context, e *config.HTTPEndpoint) (endpoint messaging.Endpoint, err error) {
+	if e.Meta.Name == "" {
+		return endpoint, errors.New("metadata.name is missing: calls name the endpoint by it")
 	}
-	endpoint := messaging.Endpoint{Name: e.Meta.Name, BaseURL: e.Spec.BaseURL}
-	for _, header := range e.Spec.Headers {
+	endpoint = messaging.Endpoint{Name: e.Meta.Name, BaseURL: e.Spec.BaseURL}
+	if err := checkBase(e.Spec.BaseURL); err != nil {
+		return endpoint, err
+	}
+	for i, header := range e.Spec.Headers {
 		value, err := r.property(ctx, e, header)
+		if err == nil {
+			err = checkHeader(header.Name, value)
+		}
 		if err != nil {
-			return endpoint, fmt.Errorf("spec.headers, %s: %w", header.Name, err)
+			return endpoint, fmt.Errorf("spec.headers[%d] (%q): %w", i, header.Name, err)
 		}
 		endpoint.Header = append(endpoint.Header, channel.Field{Name: header.Name, Value: value})
 	}
 	endpoint.TLS, err = r.endpointTLS(ctx, e)
 	return endpoint, err
+}
+
+// checkBase does not repeat the URL: it may hold a password.
+func checkBase(text string) error {
+	base, err := url.Parse(text)
+	if err != nil || (base.Scheme != "http" && base.Scheme != "https") || base.Host == "" {
+		return errors.New("spec.baseUrl: want a URL like https://host:port/path")
+	}
+	return nil
+}
+
+// checkHeader tells at the start what every call would fail with. Values that are read from files often end
+// in a line break.
+func checkHeader(name, value string) error {
+	if !httpguts.ValidHeaderFieldName(name) {
+		return errors.New("this is no name of a header")
+	}
+	if !httpguts.ValidHeaderFieldValue(value) {
+		return errors.New("the value holds a line break or another control character, which no header can carry")
+	}
+	return nil
 }
 
 func (r *Runtime) endpointTLS(ctx context.Context, e *config.HTTPEndpoint) (*tls.Config, error) {
@@ -60,37 +88,45 @@ func (r *Runtime) endpointTLS(ctx context.Context, e *config.HTTPEndpoint) (*tls
 		return nil, nil
 	}
 	settings := &tls.Config{MinVersion: tls.VersionTLS12}
-	texts := map[string]string{}
-	for name, p := range map[string]config.Property{"rootCA": spec.RootCA, "certificate": spec.Certificate, "privateKey": spec.PrivateKey} {
-		text, err := r.property(ctx, e, p)
-		if err != nil {
-			return nil, fmt.Errorf("spec.clientTLS.%s: %w", name, err)
+	var ca, certificate, key string
+	for _, part := range []struct {
+		name string
+		from config.Property
+		to   *string
+	}{{"rootCA", spec.RootCA, &ca}, {"certificate", spec.Certificate, &certificate}, {"privateKey", spec.PrivateKey, &key}} {
+		var err error
+		if *part.to, err = r.property(ctx, e, part.from); err != nil {
+			return nil, fmt.Errorf("spec.clientTLS.%s: %w", part.name, err)
 		}
-		texts[name] = text
 	}
-	if texts["rootCA"] != "" {
+	if ca != "" {
 		settings.RootCAs = x509.NewCertPool()
-		if !settings.RootCAs.AppendCertsFromPEM([]byte(texts["rootCA"])) {
+		if !settings.RootCAs.AppendCertsFromPEM([]byte(ca)) {
 			return nil, errors.New("spec.clientTLS.rootCA holds no certificate in PEM form")
 		}
 	}
-	if texts["certificate"] != "" {
-		pair, err := tls.X509KeyPair([]byte(texts["certificate"]), []byte(texts["privateKey"]))
+	if certificate != "" || key != "" {
+		pair, err := tls.X509KeyPair([]byte(certificate), []byte(key))
 		if err != nil {
 			return nil, fmt.Errorf("spec.clientTLS: certificate and privateKey are no usable pair of PEM texts: %w", err)
 		}
 		settings.Certificates = []tls.Certificate{pair}
 	}
-	switch spec.Renegotiation {
+	var err error
+	settings.Renegotiation, err = renegotiation(spec.Renegotiation)
+	return settings, err
+}
+
+func renegotiation(text string) (tls.RenegotiationSupport, error) {
+	switch text {
 	case "", "Never":
+		return tls.RenegotiateNever, nil
 	case "OnceAsClient":
-		settings.Renegotiation = tls.RenegotiateOnceAsClient
+		return tls.RenegotiateOnceAsClient, nil
 	case "FreelyAsClient":
-		settings.Renegotiation = tls.RenegotiateFreelyAsClient
-	default:
-		return nil, fmt.Errorf("spec.clientTLS.renegotiation %q: want Never, OnceAsClient or FreelyAsClient", spec.Renegotiation)
+		return tls.RenegotiateFreelyAsClient, nil
 	}
-	return settings, nil
+	return tls.RenegotiateNever, fmt.Errorf("spec.clientTLS.renegotiation %q: want Never, OnceAsClient or FreelyAsClient", text)
 }
 
 // property is the value of a property, from wherever it refers to.

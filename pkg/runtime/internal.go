@@ -70,7 +70,7 @@ func (r *Runtime) serveInternal(context.Context) (ending, error) {
 	})
 	r.log.Infof("internal gRPC server is running on port %d", port(r.InternalAddress()))
 	r.health.SetOutbound(true)
-	return ending{quiesce: server.Quiesce, close: func(context.Context) error {
+	return ending{settle: server.Quiesce, close: func(context.Context) error {
 		server.Stop()
 		wait.Wait()
 		r.proxy.Wait()

@@ -21,7 +21,10 @@ type stage struct {
 type ending struct {
 	// withdraw tells others to stop coming. It returns at once.
 	withdraw func()
-	// quiesce stops taking work and waits for the work in hand, until its context ends.
+	// settle stops taking work for the application and waits for the work in hand, until its context ends.
+	// Meanwhile the application can still use the APIs.
+	settle func(context.Context) error
+	// quiesce stops taking calls of the APIs and waits for those in hand, until its context ends.
 	quiesce func(context.Context) error
 	// close frees what the stage holds.
 	close func(context.Context) error
@@ -49,24 +52,32 @@ func (r *Runtime) walk(ctx context.Context, table []stage) ([]started, error) {
 	return done, nil
 }
 
-// drain lets every stage quiesce, all at once since each waits for others' work in hand: what withdraws
-// has told its peers before the first one stops listening.
+// drain withdraws, so that peers know before the first server stops listening; then it settles what the
+// application works on for others, since that work may need the APIs; then it quiesces the APIs.
 func drain(ctx context.Context, stages []started) error {
 	for _, s := range stages {
 		if s.withdraw != nil {
 			s.withdraw()
 		}
 	}
+	settled := together(ctx, stages, func(e ending) func(context.Context) error { return e.settle })
+	return errors.Join(settled, together(ctx, stages, func(e ending) func(context.Context) error { return e.quiesce }))
+}
+
+// together does one part of every stage's ending, all at once since each waits for calls that others may be
+// part of.
+func together(ctx context.Context, stages []started, part func(ending) func(context.Context) error) error {
 	var (
 		wait sync.WaitGroup
 		errs = make([]error, len(stages))
 	)
 	for i, s := range stages {
-		if s.quiesce == nil {
+		do := part(s.ending)
+		if do == nil {
 			continue
 		}
 		wait.Go(func() {
-			if err := s.quiesce(ctx); err != nil {
+			if err := do(ctx); err != nil {
 				errs[i] = fmt.Errorf("drain %s: %w", s.name, err)
 			}
 		})

@@ -105,11 +105,15 @@ func (r *Runtime) wireMessaging() {
 	if err != nil {
 		host = "localhost"
 	}
-	self := messaging.Self{AppID: r.cfg.AppID, Namespace: r.cfg.Namespace, HostIP: r.cfg.HostAddress, HostName: host,
+	namespace := r.cfg.Namespace
+	if namespace == "" {
+		namespace = nameresolution.DefaultNamespace
+	}
+	self := messaging.Self{AppID: r.cfg.AppID, Namespace: namespace, HostIP: r.cfg.HostAddress, HostName: host,
 		InternalPort: r.cfg.InternalGRPCPort}
 	r.peers = messaging.NewPeers(messaging.Insecure{}, r.cfg.MaxBodySize)
 	r.messaging = messaging.New(messaging.Deps{Self: self, App: &r.app, Resolver: &r.resolver, Peers: r.peers, Endpoints: &r.endpoints})
-	r.callee = messaging.NewCallee(r.cfg.AppID, &r.app, messaging.AllowAll{})
+	r.callee = messaging.NewCallee(r.cfg.AppID, &r.app, messaging.AllowAll{}, r.cfg.MaxBodySize)
 	r.proxy = grpc.NewProxy(grpc.ProxyDeps{Self: self, Direct: r.messaging, Policy: messaging.AllowAll{}})
 }
 
