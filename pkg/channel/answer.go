@@ -78,7 +78,8 @@ func (x *exchange) answer(verb string) (*Response, error) {
 	}
 	length := x.head.ContentLength()
 	switch {
-	case verb == "HEAD" || res.Status == fasthttp.StatusNoContent || res.Status == fasthttp.StatusNotModified:
+	case Bodyless(verb, res.Status):
+		res.Body = Withhold(res.Status, x.declared())
 		x.end(true)
 	case length >= 0 && length <= wholeBody:
 		body, err := x.whole(length)
@@ -92,6 +93,15 @@ func (x *exchange) answer(verb string) (*Response, error) {
 		res.Body = Body{Stream: x.stream, Length: int64(max(length, -1))}
 	}
 	return res, nil
+}
+
+// declared is the Content-Length, -1 without one. fasthttp counts an answer without body that names no length
+// as one of length 0.
+func (x *exchange) declared() int64 {
+	if length := x.head.ContentLength(); length != 0 || len(x.head.Peek("Content-Length")) > 0 {
+		return int64(length)
+	}
+	return -1
 }
 
 // whole gives the body from the read buffer where it is there already.

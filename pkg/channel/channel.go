@@ -5,7 +5,6 @@ package channel
 
 import (
 	"context"
-	"io"
 
 	statuspb "google.golang.org/genproto/googleapis/rpc/status"
 )
@@ -77,37 +76,6 @@ func (r *Response) Close() {
 		r.Release = nil
 		release()
 	}
-}
-
-// Body is a payload: Bytes when it is whole and in memory, else Stream. The zero Body is an empty one.
-type Body struct {
-	// Bytes is the whole payload when Stream is nil.
-	Bytes []byte
-	// Stream gives the payload; it is read by one goroutine at a time. The Stream of a Request may still
-	// be read when Invoke has returned. If it is an io.Closer, it may be closed when no more of it is
-	// needed, also while a Read is under way, which then has to return soon; after Response.Close (or after
-	// an Invoke without a Response) it is read no longer. Of another Stream a Read that is under way then is
-	// not waited for.
-	Stream io.Reader
-	// Length is the number of bytes in Stream, -1 where unknown (a chunked body). Without Stream it has
-	// no meaning.
-	Length int64
-}
-
-// Size is the number of bytes, -1 where unknown.
-func (b Body) Size() int64 {
-	if b.Stream == nil {
-		return int64(len(b.Bytes))
-	}
-	return b.Length
-}
-
-// Reader reads the payload from its beginning (bytes) or from where the stream stands.
-func (b Body) Reader() io.Reader {
-	if b.Stream != nil {
-		return b.Stream
-	}
-	return newBytesReader(b.Bytes)
 }
 
 // Field is one header.

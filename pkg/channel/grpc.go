@@ -1,14 +1,12 @@
 package channel
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
-	"io"
 	"math"
 	"net/http"
-	"slices"
 	"strconv"
 	"time"
 
@@ -103,32 +101,17 @@ func (a *grpcApp) Invoke(ctx context.Context, req *Request) (*Response, error) {
 	return res, nil
 }
 
-// whole reads the body, since a gRPC application takes it as one message.
+// whole reads the body, since a gRPC application takes it as one message. A body that is too large has gRPC's
+// own words.
 func (a *grpcApp) whole(body Body) ([]byte, error) {
-	if size := body.Size(); size > a.limit {
-		return nil, a.tooLarge(size)
+	data, err := body.Whole(a.limit)
+	if large, ok := errors.AsType[*SizeError](err); ok {
+		return nil, status.Errorf(codes.ResourceExhausted, "grpc: received message larger than max (%d vs. %d)", large.Size, large.Limit)
 	}
-	if body.Stream == nil {
-		return body.Bytes, nil
-	}
-	var data bytes.Buffer
-	if body.Length > 0 {
-		data.Grow(int(min(body.Length, wholeBody)))
-	}
-	n, err := data.ReadFrom(io.LimitReader(body.Stream, a.limit+1))
-	switch {
-	case err != nil:
+	if err != nil {
 		return nil, fmt.Errorf("read the request's body: %w", err)
-	case n > a.limit:
-		return nil, a.tooLarge(n)
-	case body.Length >= 0 && n < body.Length:
-		return nil, fmt.Errorf("read the request's body: %w", io.ErrUnexpectedEOF)
 	}
-	return data.Bytes(), nil
-}
-
-func (a *grpcApp) tooLarge(size int64) error {
-	return status.Errorf(codes.ResourceExhausted, "grpc: received message larger than max (%d vs. %d)", size, a.limit)
+	return data, nil
 }
 
 func message(req *Request, data []byte) *commonv1.InvokeRequest {
@@ -183,30 +166,14 @@ func trace(md metadata.MD) {
 	if len(md[tracing.BinaryHeader]) > 0 {
 		return
 	}
-	if binary, ok := binaryParent(md[tracing.ParentHeader][0]); ok {
+	if binary, ok := tracing.Binary(md[tracing.ParentHeader][0]); ok {
 		md.Set(tracing.BinaryHeader, binary)
 	}
 }
 
 // fieldsOf leaves the content type out: it is gRPC's own, the answer's is in its message.
 func fieldsOf(md metadata.MD) Header {
-	if len(md) == 0 {
-		return nil
-	}
-	names := make([]string, 0, len(md))
-	for name := range md {
-		if name != "content-type" {
-			names = append(names, name)
-		}
-	}
-	slices.Sort(names)
-	fields := make(Header, 0, len(names))
-	for _, name := range names {
-		for _, value := range md[name] {
-			fields = append(fields, Field{Name: name, Value: value})
-		}
-	}
-	return fields
+	return sorted(md, func(name string) bool { return name == "content-type" })
 }
 
 // Configuration is empty: gRPC applications tell their settings otherwise.

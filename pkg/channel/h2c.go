@@ -6,7 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"slices"
+	"strconv"
 	"strings"
 
 	"google.golang.org/grpc"
@@ -59,6 +59,7 @@ func (a *h2c) roundTrip(ctx context.Context, req *Request, body *guarded) (*Resp
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel := context.WithCancel(ctx)
 	request := (&http.Request{
 		Method:        req.Verb,
 		URL:           a.target.url(req),
@@ -74,22 +75,30 @@ func (a *h2c) roundTrip(ctx context.Context, req *Request, body *guarded) (*Resp
 	}
 	res, err := a.transport.RoundTrip(request)
 	if err != nil {
+		cancel()
 		return nil, err
 	}
-	return answerOf(res, req.Verb, body)
+	return answerOf(res, req.Verb, body, cancel)
 }
 
-func answerOf(res *http.Response, verb string, body *guarded) (*Response, error) {
+func answerOf(res *http.Response, verb string, body *guarded, cancel context.CancelFunc) (*Response, error) {
 	answer := &Response{
 		Status:      res.StatusCode,
 		ContentType: res.Header.Get("Content-Type"),
-		Header:      headerOf(res.Header),
+		Header:      HeaderOf(res.Header),
 	}
 	closeAll := func() {
+		// Otherwise closing the answer would wait for a request that the client has not sent to its end.
+		cancel()
 		_ = res.Body.Close()
 		body.settle()
 	}
-	if verb != http.MethodHead && (res.ContentLength < 0 || res.ContentLength > wholeBody) {
+	switch {
+	case Bodyless(verb, res.StatusCode):
+		closeAll()
+		answer.Body = Withhold(res.StatusCode, declared(res.Header))
+		return answer, nil
+	case res.ContentLength < 0 || res.ContentLength > wholeBody:
 		answer.Body = Body{Stream: &h2cDownload{res.Body, body}, Length: res.ContentLength}
 		answer.Release = closeAll
 		return answer, nil
@@ -98,6 +107,15 @@ func answerOf(res *http.Response, verb string, body *guarded) (*Response, error)
 	var err error
 	answer.Body.Bytes, err = io.ReadAll(res.Body)
 	return answer, err
+}
+
+// declared is the Content-Length, -1 without one. What net/http makes of it differs where no body comes.
+func declared(header http.Header) int64 {
+	length, err := strconv.ParseInt(header.Get("Content-Length"), 10, 64)
+	if err != nil {
+		return -1
+	}
+	return length
 }
 
 type h2cDownload struct {
@@ -144,23 +162,6 @@ func (t *target) url(req *Request) *url.URL {
 		RawPath:  string(EscapeMethod([]byte{'/'}, req.Method)),
 		RawQuery: string(appendQuery(nil, req.Query)),
 	}
-}
-
-func headerOf(header http.Header) Header {
-	names := make([]string, 0, len(header))
-	for name := range header {
-		if !dropped(name) {
-			names = append(names, name)
-		}
-	}
-	slices.Sort(names)
-	fields := make(Header, 0, len(names))
-	for _, name := range names {
-		for _, value := range header[name] {
-			fields = append(fields, Field{Name: name, Value: value})
-		}
-	}
-	return fields
 }
 
 // Configuration asks for /dapr/config.

@@ -1,8 +1,7 @@
 package channel
 
 import (
-	"bytes"
-	"io"
+	"slices"
 	"strings"
 )
 
@@ -40,4 +39,26 @@ func (h Header) Without(name string) Header {
 	return kept
 }
 
-func newBytesReader(b []byte) io.Reader { return bytes.NewReader(b) }
+// HeaderOf gives the headers of an answer, in net/http's form, that go on to the caller.
+func HeaderOf(header map[string][]string) Header { return sorted(header, dropped) }
+
+// sorted is the list of the headers that leaveOut lets pass, in the order of their names.
+func sorted(header map[string][]string, leaveOut func(name string) bool) Header {
+	if len(header) == 0 {
+		return nil
+	}
+	names := make([]string, 0, len(header))
+	for name := range header {
+		if !leaveOut(name) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	fields := make(Header, 0, len(names))
+	for _, name := range names {
+		for _, value := range header[name] {
+			fields = append(fields, Field{Name: name, Value: value})
+		}
+	}
+	return fields
+}

@@ -180,9 +180,14 @@ func TestAnswers(t *testing.T) {
 		{"empty", "GET", "HTTP/1.1 404 Gone Fishing\r\nContent-Length: 0\r\n\r\n", Response{Status: 404}, "", true},
 		{"204 without length", "GET", "HTTP/1.1 204 No Content\r\n\r\n", Response{Status: 204}, "", true},
 		{"304 with a length but no body", "GET", "HTTP/1.1 304 Not Modified\r\nContent-Length: 10\r\nEtag: x\r\n\r\n",
-			Response{Status: 304, Header: Header{{"Etag", "x"}}}, "", true},
-		{"HEAD", "HEAD", "HTTP/1.1 200 OK\r\nContent-Length: 10\r\nX-H: 1\r\n\r\n", Response{Status: 200, Header: Header{{"X-H", "1"}}}, "", true},
-		{"HEAD of a chunked body", "HEAD", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", Response{Status: 200}, "", true},
+			Response{Status: 304, Header: Header{{"Etag", "x"}}, Body: Body{Withheld: true, Length: 10}}, "", true},
+		{"304 without a length", "GET", "HTTP/1.1 304 Not Modified\r\n\r\n", Response{Status: 304, Body: Body{Withheld: true, Length: -1}}, "", true},
+		{"204 with a length", "GET", "HTTP/1.1 204 No Content\r\nContent-Length: 10\r\n\r\n", Response{Status: 204}, "", true},
+		{"HEAD", "HEAD", "HTTP/1.1 200 OK\r\nContent-Length: 10\r\nX-H: 1\r\n\r\n", Response{Status: 200, Header: Header{{"X-H", "1"}}, Body: Body{Withheld: true, Length: 10}}, "", true},
+		{"HEAD of a large body", "HEAD", "HTTP/1.1 200 OK\r\nContent-Length: 5000000000\r\n\r\n", Response{Status: 200, Body: Body{Withheld: true, Length: 5e9}}, "", true},
+		{"HEAD of nothing", "HEAD", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", Response{Status: 200, Body: Body{Withheld: true}}, "", true},
+		{"HEAD with 204", "HEAD", "HTTP/1.1 204 No Content\r\n\r\n", Response{Status: 204}, "", true},
+		{"HEAD of a chunked body", "HEAD", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", Response{Status: 200, Body: Body{Withheld: true, Length: -1}}, "", true},
 		{"chunked, with extensions and trailers", "GET",
 			"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-T\r\n\r\n3;x=y\r\nabc\r\n2\r\nde\r\n0\r\nX-T: dropped\r\nX-U: too\r\n\r\n",
 			Response{Status: 200}, "abcde", true},
@@ -228,6 +233,9 @@ func TestAnswers(t *testing.T) {
 				}
 				if body := readBody(t, res); body != c.body {
 					t.Errorf("body %q, want %q", body, c.body)
+				}
+				if want := c.want.Body; want.Withheld != res.Body.Withheld || want.Withheld && want.Length != res.Body.Length {
+					t.Errorf("body %+v, want %+v", res.Body, want)
 				}
 				if res.Status != c.want.Status || res.ContentType != c.want.ContentType {
 					t.Errorf("status %d, type %q", res.Status, res.ContentType)

@@ -1,9 +1,9 @@
 package grpc
 
 import (
+	"bytes"
 	"context"
 	"errors"
-	"io"
 	"strconv"
 	"strings"
 
@@ -34,7 +34,7 @@ func (h *handlers) InvokeService(ctx context.Context, req *runtimev1.InvokeServi
 	if req.GetMessage() == nil {
 		return nil, apierr.Invoke.New(req.GetId(), errNoMessage)
 	}
-	origin := parent(ctx)
+	origin := tracing.Incoming(ctx)
 	res, err := h.blocks.Messaging.Invoke(ctx, req.GetId(), outgoing(ctx, origin, req.GetMessage()))
 	if err != nil {
 		return nil, err
@@ -138,25 +138,18 @@ func traced(md metadata.MD, origin string) metadata.MD {
 	return md
 }
 
-// whole reads an answer's body, since it goes out as one message.
+// whole reads an answer's body, since it goes out as one message. One that is too large has gRPC's own words,
+// which it would use itself a little later.
 func (h *handlers) whole(body channel.Body) ([]byte, error) {
-	if size := body.Size(); size > h.limit {
-		return nil, h.tooLarge(size)
+	data, err := body.Whole(h.limit)
+	if large, ok := errors.AsType[*channel.SizeError](err); ok {
+		return nil, status.Errorf(codes.ResourceExhausted, "trying to send message larger than max (%d vs. %d)", large.Size, large.Limit)
+	}
+	if err != nil {
+		return nil, status.Errorf(codes.Internal, "read the application's answer: %s", err)
 	}
 	if body.Stream == nil {
-		return append([]byte(nil), body.Bytes...), nil
-	}
-	data, err := io.ReadAll(io.LimitReader(body.Stream, h.limit+1))
-	switch {
-	case err != nil:
-		return nil, status.Errorf(codes.Internal, "read the application's answer: %s", err)
-	case int64(len(data)) > h.limit:
-		return nil, h.tooLarge(int64(len(data)))
+		return bytes.Clone(data), nil
 	}
 	return data, nil
-}
-
-// tooLarge has gRPC's own words, which it would use itself a little later.
-func (h *handlers) tooLarge(size int64) error {
-	return status.Errorf(codes.ResourceExhausted, "trying to send message larger than max (%d vs. %d)", size, h.limit)
 }

@@ -46,7 +46,7 @@ func TestTooMuchMetadata(t *testing.T) {
 		}
 	}
 	_, err := s.SetMetadata(t.Context(), &runtimev1.SetMetadataRequest{Key: "one more"})
-	failedWith(t, err, codes.InvalidArgument, "there are too many metadata attributes already; use fewer keys")
+	failedWith(t, err, codes.InvalidArgument, "there are 1000 metadata attributes already, and no more are kept; use fewer keys")
 }
 
 func TestShutdown(t *testing.T) {

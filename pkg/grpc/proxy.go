@@ -50,11 +50,7 @@ func (p *Proxy) Wait() { p.uploads.Wait() }
 // Serve is the grpc.StreamHandler of the API server: the call goes to the application that it names,
 // wherever that is.
 func (p *Proxy) Serve(_ any, stream grpc.ServerStream) error {
-	md, id, err := addressee(stream.Context())
-	if err != nil {
-		return err
-	}
-	target, err := p.direct.Target(id)
+	md, target, err := p.addressee(stream.Context())
 	if err != nil {
 		return err
 	}
@@ -67,11 +63,7 @@ func (p *Proxy) Serve(_ any, stream grpc.ServerStream) error {
 // ServePeer is the grpc.StreamHandler of the internal server: the call was sent to the application beside
 // this sidecar, and goes nowhere else.
 func (p *Proxy) ServePeer(_ any, stream grpc.ServerStream) error {
-	md, id, err := addressee(stream.Context())
-	if err != nil {
-		return err
-	}
-	target, err := p.direct.Target(id)
+	md, target, err := p.addressee(stream.Context())
 	if err != nil {
 		return err
 	}
@@ -82,15 +74,16 @@ func (p *Proxy) ServePeer(_ any, stream grpc.ServerStream) error {
 	return p.toApp(stream, md, target)
 }
 
-// addressee is the id of the application that the call is for.
-func addressee(ctx context.Context) (metadata.MD, string, error) {
+// addressee is the application that the call is for.
+func (p *Proxy) addressee(ctx context.Context) (metadata.MD, messaging.Target, error) {
 	md, _ := metadata.FromIncomingContext(ctx)
 	for _, name := range []string{messaging.CalleeAppIDHeader, messaging.AppIDHeader} {
 		if values := md[name]; len(values) > 0 && values[0] != "" {
-			return md, values[0], nil
+			target, err := p.direct.Target(values[0])
+			return md, target, err
 		}
 	}
-	return nil, "", errNoProxyTarget
+	return nil, messaging.Target{}, errNoProxyTarget
 }
 
 func (p *Proxy) toApp(stream grpc.ServerStream, md metadata.MD, target messaging.Target) error {

@@ -127,7 +127,6 @@ func (f fixed) Resolve(_ context.Context, target nameresolution.Target) ([]strin
 type sidecar struct {
 	api, internal string
 	server        *Internal
-	policy        policyFunc
 }
 
 type policyFunc func(method, verb string) error
@@ -164,7 +163,7 @@ func startSidecar(t testing.TB, appID string, app *grpcApp, directory nameresolu
 	})
 	s := &sidecar{}
 	s.server = NewInternal(InternalDeps{
-		Callee: messaging.NewCallee(appID, slot, policy), Proxy: proxy,
+		Callee: messaging.NewCallee(appID, slot, policy, 0), Proxy: proxy,
 		Options: []grpc.ServerOption{grpc.WaitForHandlers(true)},
 	})
 	s.internal = serveInternal(t, s.server)

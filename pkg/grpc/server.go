@@ -18,7 +18,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/keepalive"
-	"google.golang.org/grpc/reflection"
+	reflectionservice "google.golang.org/grpc/reflection"
 
 	"github.com/daprd/daprd/pkg/api"
 	"github.com/daprd/daprd/pkg/messaging"
@@ -79,6 +79,8 @@ type Server struct {
 	observed bool
 	unknown  []string
 	server   *grpc.Server
+	// reflected is the server's reflection service.
+	reflected *reflections
 
 	mu        sync.Mutex
 	listeners []net.Listener
@@ -110,7 +112,8 @@ func New(config Config, deps Deps) *Server {
 		server:   grpc.NewServer(options(config, gate, deps.Proxy)...),
 	}
 	runtimev1.RegisterDaprServer(s.server, newHandlers(config, deps.Blocks))
-	reflection.Register(s.server)
+	s.reflected = newReflections(s.server)
+	reflectionservice.Register(s.reflected)
 	return s
 }
 
@@ -161,9 +164,10 @@ func (s *Server) Serve() {
 	}
 }
 
-// Quiesce stops accepting, tells clients to go elsewhere (GOAWAY) and waits for the calls in flight. When
-// ctx ends first its error says so; Close cuts the rest.
+// Quiesce stops accepting, tells clients to go elsewhere (GOAWAY) and waits for the calls in flight, but for
+// the streams of reflection, which end. When ctx ends first its error says so; Close cuts the rest.
 func (s *Server) Quiesce(ctx context.Context) error {
+	s.reflected.end()
 	drained := make(chan struct{})
 	s.draining.Go(func() {
 		defer close(drained)
@@ -187,6 +191,7 @@ func (s *Server) Close(ctx context.Context) error {
 		s.closeUnserved()
 		s.serving.Wait()
 		s.draining.Wait()
+		s.reflected.wait()
 	}()
 	select {
 	case <-closed:

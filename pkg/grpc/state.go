@@ -25,10 +25,6 @@ func (h *handlers) GetState(ctx context.Context, req *runtimev1.GetStateRequest)
 
 // GetBulkState reads many keys.
 func (h *handlers) GetBulkState(ctx context.Context, req *runtimev1.GetBulkStateRequest) (*runtimev1.GetBulkStateResponse, error) {
-	if len(req.GetKeys()) == 0 {
-		// Dapr says so before it looks for the store.
-		return &runtimev1.GetBulkStateResponse{}, nil
-	}
 	items, err := h.blocks.State.BulkGet(ctx, req.GetStoreName(), state.BulkGetRequest{
 		Keys:        req.GetKeys(),
 		Parallelism: int(req.GetParallelism()),

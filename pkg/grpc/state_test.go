@@ -86,9 +86,13 @@ func TestStateFailures(t *testing.T) {
 			return err
 		}, codes.InvalidArgument, "state store none is not found", []any{reason("DAPR_STATE_NOT_FOUND", "appID", "myapp")}},
 		"no keys": {func() error {
-			_, err := s.GetBulkState(ctx, &runtimev1.GetBulkStateRequest{StoreName: "none"})
+			_, err := s.GetBulkState(ctx, &runtimev1.GetBulkStateRequest{StoreName: "st"})
 			return err
 		}, codes.OK, "", nil},
+		"unknown store, no keys": {func() error {
+			_, err := s.GetBulkState(ctx, &runtimev1.GetBulkStateRequest{StoreName: "none"})
+			return err
+		}, codes.InvalidArgument, "state store none is not found", []any{reason("DAPR_STATE_NOT_FOUND", "appID", "myapp")}},
 		"illegal key": {func() error {
 			_, err := s.GetState(ctx, &runtimev1.GetStateRequest{StoreName: "st", Key: "a||b"})
 			return err

@@ -19,7 +19,7 @@ func (g *gate) traces(method string) bool {
 // traceHeader is what an answer tells of the trace. The sidecar makes no spans: it is the caller's own, or
 // the zero one.
 func (g *gate) traceHeader(ctx context.Context) metadata.MD {
-	origin := parent(ctx)
+	origin := tracing.Incoming(ctx)
 	if origin == tracing.ZeroParent {
 		return g.untraced
 	}
@@ -31,20 +31,4 @@ func zeroHeader() metadata.MD { return traceHeader(tracing.ZeroParent) }
 func traceHeader(origin string) metadata.MD {
 	binary, _ := tracing.Binary(origin)
 	return metadata.MD{tracing.BinaryHeader: {binary}}
-}
-
-// parent is the trace parent that the caller sent. The binary form wins, even when it cannot be read.
-func parent(ctx context.Context) string {
-	if binary := metadata.ValueFromIncomingContext(ctx, tracing.BinaryHeader); len(binary) > 0 {
-		if parent, ok := tracing.Parent(binary[0]); ok {
-			return parent
-		}
-		return tracing.ZeroParent
-	}
-	if text := metadata.ValueFromIncomingContext(ctx, tracing.ParentHeader); len(text) > 0 {
-		if _, ok := tracing.Binary(text[0]); ok {
-			return text[0]
-		}
-	}
-	return tracing.ZeroParent
 }

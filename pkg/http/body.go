@@ -86,7 +86,7 @@ func (b *limitedBody) Read(p []byte) (int, error) {
 }
 
 func (b *limitedBody) settled(err error) error {
-	if err == io.EOF && b.length >= 0 && b.count < b.length {
+	if err == io.EOF && b.cutOff() {
 		return io.ErrUnexpectedEOF
 	}
 	if err == nil && b.count == b.length {
@@ -96,6 +96,15 @@ func (b *limitedBody) settled(err error) error {
 		b.conn.bodyRead()
 	}
 	return err
+}
+
+// cutOff says that what looks like the end is none. fasthttp's reader of chunks does not tell a client that
+// left between two chunks from the last chunk.
+func (b *limitedBody) cutOff() bool {
+	if b.length >= 0 {
+		return b.count < b.length
+	}
+	return b.conn != nil && b.conn.brokeOff()
 }
 
 // Close ends the reading. When it returns nobody reads from the client any more, whoever called it.

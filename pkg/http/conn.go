@@ -66,6 +66,8 @@ type conn struct {
 	hasAhead  bool
 	stopped   bool
 	gone      error
+	// starved: more of a request was asked for than the client had sent when it left.
+	starved bool
 }
 
 // watch is the state of the reading ahead.
@@ -127,6 +129,7 @@ func (c *conn) beforeRead(p []byte) (int, error) {
 		p[0] = c.ahead[0]
 		return 1, nil
 	case c.gone != nil:
+		c.starved = true
 		return 0, c.gone
 	case !c.busy && c.draining:
 		return 0, io.EOF
@@ -141,6 +144,7 @@ func (c *conn) afterRead(n int, err error) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.busy {
+		c.starved = c.starved || n == 0 && err == io.EOF
 		return n, err
 	}
 	if n == 0 {
@@ -152,6 +156,13 @@ func (c *conn) afterRead(n int, err error) (int, error) {
 		err = c.Conn.SetReadDeadline(time.Time{})
 	}
 	return n, err
+}
+
+// brokeOff says that the client left before the request that is being read was whole.
+func (c *conn) brokeOff() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.starved
 }
 
 // idleEnd is what a read that brought nothing while idle ended with; the deadlines of drain and park are the

@@ -176,6 +176,9 @@ func send(w http.ResponseWriter, from *fasthttp.Response, head bool) error {
 	}
 	body := from.BodyStream()
 	if body == nil {
+		if length := from.Header.Peek("Content-Length"); from.SkipBody && len(length) > 0 {
+			header.Set("Content-Length", string(length))
+		}
 		w.WriteHeader(from.StatusCode())
 		if head || len(from.Body()) == 0 {
 			return nil

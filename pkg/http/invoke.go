@@ -3,6 +3,7 @@ package http
 import (
 	"encoding/base64"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"github.com/valyala/fasthttp"
@@ -166,15 +167,20 @@ func (c *call) incoming(response *channel.Response) {
 	answer.SetStatusCode(status)
 	for i := range response.Header {
 		f := &response.Header[i]
-		if isTrace(f.Name) {
-			answer.Header.Set(f.Name, f.Value)
-			continue
+		// A gRPC application's may be binary, or gRPC's own.
+		name, ok := channel.HTTPName(f.Name)
+		switch {
+		case !ok:
+		case isTrace(name):
+			answer.Header.Set(name, f.Value)
+		default:
+			answer.Header.Add(name, f.Value)
 		}
-		answer.Header.Add(f.Name, f.Value)
 	}
 	a := newAnswer(c, response, body)
-	if c.ctx.IsHead() || withoutBody(status) {
+	if channel.Bodyless(c.verb, status) {
 		answer.Header.SetContentType(contentType)
+		declare(answer, body)
 		answer.SkipBody = true
 		a.body = channel.Body{}
 		_ = a.Close()
@@ -205,8 +211,12 @@ func isTrace(name string) bool {
 	return strings.EqualFold(name, "traceparent") || strings.EqualFold(name, "tracestate") || strings.EqualFold(name, "baggage")
 }
 
-func withoutBody(status int) bool {
-	return status < 200 || status == fasthttp.StatusNoContent || status == fasthttp.StatusNotModified
+// declare tells the length of a body that is not sent. fasthttp's own setter leaves it out of a 304.
+func declare(answer *fasthttp.Response, body channel.Body) {
+	status := answer.StatusCode()
+	if length := body.Declared(); length >= 0 && status != fasthttp.StatusNoContent && status >= fasthttp.StatusOK {
+		answer.Header.Set("Content-Length", strconv.FormatInt(length, 10))
+	}
 }
 
 // sniff finds the content type of an answer that names none: JSON for errors, else what the first bytes

@@ -2,7 +2,6 @@ package http
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -11,6 +10,8 @@ import (
 	"sync"
 
 	"github.com/sirupsen/logrus"
+
+	"github.com/daprd/daprd/pkg/listen"
 )
 
 // Profiling is the server of --enable-profiling: pprof under /debug/pprof/, on addresses of its own.
@@ -22,25 +23,14 @@ type Profiling struct {
 
 // ListenProfiling binds port on each of the addresses, as Listen does, and serves until Close.
 func ListenProfiling(ctx context.Context, addresses []string, port int, log logrus.FieldLogger) (*Profiling, error) {
-	if len(addresses) == 0 {
-		addresses = []string{""}
-	}
-	p := &Profiling{server: &http.Server{Handler: profiles(), ReadHeaderTimeout: headerTimeout}}
-	var failures []error
 	for _, address := range addresses {
 		log.Infof("starting profiling server on %s:%s", address, strconv.Itoa(port))
-		var config net.ListenConfig
-		l, err := config.Listen(ctx, "tcp", join(address, port))
-		if err != nil {
-			failures = append(failures, err)
-			log.Warnf("Failed to listen on %s with error: %s", join(address, port), err)
-			continue
-		}
-		p.listeners = append(p.listeners, l)
 	}
-	if len(p.listeners) == 0 {
-		return nil, fmt.Errorf("profiling server: %w: %w", errNowhere, errors.Join(failures...))
+	bound, err := listen.TCP(ctx, addresses, port, log)
+	if err != nil {
+		return nil, fmt.Errorf("profiling server: %w", err)
 	}
+	p := &Profiling{server: &http.Server{Handler: profiles(), ReadHeaderTimeout: headerTimeout}, listeners: bound}
 	for _, l := range p.listeners {
 		p.serving.Add(1)
 		go func() {
@@ -53,11 +43,7 @@ func ListenProfiling(ctx context.Context, addresses []string, port int, log logr
 
 // Addresses are where it listens.
 func (p *Profiling) Addresses() []net.Addr {
-	addresses := make([]net.Addr, len(p.listeners))
-	for i, l := range p.listeners {
-		addresses[i] = l.Addr()
-	}
-	return addresses
+	return listen.Addresses(p.listeners)
 }
 
 // Close ends the server at once: nobody waits for a profile when the sidecar ends.

@@ -36,7 +36,8 @@ type Deps struct {
 	App *ready.Slot[channel.App]
 	// Resolver finds other sidecars; while it is empty calls to them answer that invocation is not ready.
 	Resolver *ready.Slot[nameresolution.Resolver]
-	// Peers are the connections to other sidecars; they stay the maker's to close, after Direct.
+	// Peers are the connections to other sidecars. They stay the maker's to close, before Direct: that ends
+	// the calls whose bodies Direct waits for.
 	Peers *Peers
 	// Endpoints are the HTTPEndpoint resources, once they are loaded; nil where there are none ever.
 	Endpoints *ready.Slot[*Endpoints]

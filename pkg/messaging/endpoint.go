@@ -117,9 +117,9 @@ func (e *endpoint) Invoke(ctx context.Context, req *channel.Request) (*channel.R
 	}
 	return &channel.Response{
 		Status:      answer.StatusCode,
-		Header:      answerHeader(answer.Header),
+		Header:      channel.HeaderOf(answer.Header),
 		ContentType: answer.Header.Get(typeHeader),
-		Body:        endpointBody(answer),
+		Body:        endpointBody(request.Method, answer),
 		Release:     release,
 	}, nil
 }
@@ -172,24 +172,14 @@ func readerOf(body channel.Body) io.Reader {
 	return body.Reader()
 }
 
-func endpointBody(answer *http.Response) channel.Body {
+func endpointBody(verb string, answer *http.Response) channel.Body {
+	if channel.Bodyless(verb, answer.StatusCode) {
+		return channel.Withhold(answer.StatusCode, declaredLength(lengthHeader, answer.Header.Get(lengthHeader)))
+	}
 	if answer.ContentLength == 0 || answer.Body == http.NoBody {
 		return channel.Body{}
 	}
 	return channel.Body{Stream: answer.Body, Length: answer.ContentLength}
-}
-
-func answerHeader(h http.Header) channel.Header {
-	out := make(channel.Header, 0, len(h))
-	for name, values := range h {
-		if _, ok := channel.HTTPName(name); !ok {
-			continue
-		}
-		for _, value := range values {
-			out = append(out, channel.Field{Name: name, Value: value})
-		}
-	}
-	return out
 }
 
 // withoutQuery takes the query, which may hold secrets, out of an error of net/http.

@@ -3,6 +3,8 @@ package messaging
 import (
 	"errors"
 
+	"google.golang.org/protobuf/encoding/protowire"
+
 	"github.com/daprd/daprd/pkg/channel"
 	"github.com/daprd/daprd/pkg/proto/wire"
 )
@@ -71,43 +73,97 @@ var (
 	_ wire.Message = (*inbound)(nil)
 )
 
-// requestFrame is one InternalInvokeRequestStream, or the InternalInvokeRequest alone when unary.
-type requestFrame struct {
-	head    *channel.Request // nil in every message but the first
-	header  channel.Header   // the head's headers and those that the caller's sidecar adds, grouped
-	length  int64            // of the whole body, -1 where unknown
+// frame is what the messages of both directions have alike.
+type frame struct {
+	header  channel.Header // the head's headers and those that the sidecar adds, grouped
+	length  int64          // of the whole body, -1 where unknown
 	payload []byte
 	seq     uint64
 	unary   bool
-	size    int // of the head, as SizeWire found it
+	size    int // of the head, as sizeWire found it
 }
 
-// SizeWire is part of wire.Message.
-func (f *requestFrame) SizeWire() int {
+// heading is the request or the response of a frame.
+type heading interface {
+	headSize() int
+	appendHead(dst []byte) []byte
+}
+
+// sizeWire is the size of the frame; h is nil in every message but the first.
+func (f *frame) sizeWire(h heading) int {
 	if f.unary {
-		return f.headSize()
+		return h.headSize()
 	}
 	size := payloadSize(f.payload, f.seq)
-	if f.head != nil {
-		f.size = f.headSize()
+	if h != nil {
+		f.size = h.headSize()
 		size += bytesFieldSize(f.size)
 	}
 	return size
 }
 
-// MarshalWire is part of wire.Message.
-func (f *requestFrame) MarshalWire(dst []byte) ([]byte, error) {
+func (f *frame) marshalWire(dst []byte, h heading) []byte {
 	if f.unary {
-		return f.appendHead(dst), nil
+		return h.appendHead(dst)
 	}
-	if f.head != nil {
+	if h != nil {
 		if f.size == 0 {
-			f.size = f.headSize()
+			f.size = h.headSize()
 		}
 		dst = appendLength(dst, streamHead, f.size)
-		dst = f.appendHead(dst)
+		dst = h.appendHead(dst)
 	}
-	return appendPayload(dst, f.payload, f.seq), nil
+	return appendPayload(dst, f.payload, f.seq)
+}
+
+// dataSize is the size of the Any, in which only a unary call has the body.
+func (f *frame) dataSize(typeURL string) int {
+	size := textSize(typeURL)
+	if f.unary && len(f.payload) > 0 {
+		size += bytesFieldSize(len(f.payload))
+	}
+	return size
+}
+
+func (f *frame) dataFieldSize(typeURL string) int {
+	if data := f.dataSize(typeURL); data > 0 {
+		return bytesFieldSize(data)
+	}
+	return 0
+}
+
+func (f *frame) appendData(dst []byte, field protowire.Number, typeURL string) []byte {
+	data := f.dataSize(typeURL)
+	if data == 0 {
+		return dst
+	}
+	dst = appendLength(dst, field, data)
+	dst = appendText(dst, anyTypeURL, typeURL)
+	if f.unary {
+		dst = appendBytes(dst, anyValue, f.payload)
+	}
+	return dst
+}
+
+// requestFrame is one InternalInvokeRequestStream, or the InternalInvokeRequest alone when unary.
+type requestFrame struct {
+	frame
+	head *channel.Request // nil in every message but the first
+}
+
+func (f *requestFrame) heading() heading {
+	if f.head == nil {
+		return nil
+	}
+	return f
+}
+
+// SizeWire is part of wire.Message.
+func (f *requestFrame) SizeWire() int { return f.sizeWire(f.heading()) }
+
+// MarshalWire is part of wire.Message.
+func (f *requestFrame) MarshalWire(dst []byte) ([]byte, error) {
+	return f.marshalWire(dst, f.heading()), nil
 }
 
 // UnmarshalWire is part of wire.Message.
@@ -126,33 +182,16 @@ func (f *requestFrame) appendHead(dst []byte) []byte {
 }
 
 func (f *requestFrame) messageSize() int {
-	size := textSize(f.head.Method) + textSize(f.head.ContentType)
-	if data := f.dataSize(); data > 0 {
-		size += bytesFieldSize(data)
-	}
+	size := textSize(f.head.Method) + textSize(f.head.ContentType) + f.dataFieldSize(f.head.TypeURL)
 	if f.head.Verb != "" {
 		size += bytesFieldSize(2 + textSize(f.head.Query))
 	}
 	return size
 }
 
-func (f *requestFrame) dataSize() int {
-	size := textSize(f.head.TypeURL)
-	if f.unary && len(f.payload) > 0 {
-		size += bytesFieldSize(len(f.payload))
-	}
-	return size
-}
-
 func (f *requestFrame) appendMessage(dst []byte) []byte {
 	dst = appendText(dst, invokeMethod, f.head.Method)
-	if data := f.dataSize(); data > 0 {
-		dst = appendLength(dst, invokeData, data)
-		dst = appendText(dst, anyTypeURL, f.head.TypeURL)
-		if f.unary {
-			dst = appendBytes(dst, anyValue, f.payload)
-		}
-	}
+	dst = f.appendData(dst, invokeData, f.head.TypeURL)
 	dst = appendText(dst, invokeContentType, f.head.ContentType)
 	if f.head.Verb != "" {
 		dst = appendLength(dst, invokeHTTPExtension, 2+textSize(f.head.Query))

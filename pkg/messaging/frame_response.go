@@ -10,42 +10,24 @@ import (
 
 // responseFrame is one InternalInvokeResponseStream, or the InternalInvokeResponse alone when unary.
 type responseFrame struct {
-	head    *channel.Response
-	header  channel.Header
+	frame
+	head    *channel.Response // nil in every message but the first
 	trailer channel.Header
-	length  int64
-	payload []byte
-	seq     uint64
-	unary   bool
-	size    int // of the head, as SizeWire found it
+}
+
+func (f *responseFrame) heading() heading {
+	if f.head == nil {
+		return nil
+	}
+	return f
 }
 
 // SizeWire is part of wire.Message.
-func (f *responseFrame) SizeWire() int {
-	if f.unary {
-		return f.headSize()
-	}
-	size := payloadSize(f.payload, f.seq)
-	if f.head != nil {
-		f.size = f.headSize()
-		size += bytesFieldSize(f.size)
-	}
-	return size
-}
+func (f *responseFrame) SizeWire() int { return f.sizeWire(f.heading()) }
 
 // MarshalWire is part of wire.Message.
 func (f *responseFrame) MarshalWire(dst []byte) ([]byte, error) {
-	if f.unary {
-		return f.appendHead(dst), nil
-	}
-	if f.head != nil {
-		if f.size == 0 {
-			f.size = f.headSize()
-		}
-		dst = appendLength(dst, streamHead, f.size)
-		dst = f.appendHead(dst)
-	}
-	return appendPayload(dst, f.payload, f.seq), nil
+	return f.marshalWire(dst, f.heading()), nil
 }
 
 // UnmarshalWire is part of wire.Message.
@@ -99,29 +81,11 @@ func (f *responseFrame) appendStatus(dst []byte) []byte {
 }
 
 func (f *responseFrame) messageSize() int {
-	size := textSize(f.head.ContentType)
-	if data := f.dataSize(); data > 0 {
-		size += bytesFieldSize(data)
-	}
-	return size
-}
-
-func (f *responseFrame) dataSize() int {
-	size := textSize(f.head.TypeURL)
-	if f.unary && len(f.payload) > 0 {
-		size += bytesFieldSize(len(f.payload))
-	}
-	return size
+	return textSize(f.head.ContentType) + f.dataFieldSize(f.head.TypeURL)
 }
 
 func (f *responseFrame) appendMessage(dst []byte) []byte {
-	if data := f.dataSize(); data > 0 {
-		dst = appendLength(dst, answerData, data)
-		dst = appendText(dst, anyTypeURL, f.head.TypeURL)
-		if f.unary {
-			dst = appendBytes(dst, anyValue, f.payload)
-		}
-	}
+	dst = f.appendData(dst, answerData, f.head.TypeURL)
 	return appendText(dst, answerContentType, f.head.ContentType)
 }
 

@@ -150,8 +150,12 @@ func rewritten(t *testing.T, in *inbound) []byte {
 	return out
 }
 
+func frameOf(in *inbound) frame {
+	return frame{header: group(slices.Clone(in.header)), length: in.length, payload: in.data, seq: in.seq, unary: in.unary}
+}
+
 func requestOf(in *inbound) *requestFrame {
-	f := &requestFrame{header: group(slices.Clone(in.header)), length: in.length, payload: in.data, seq: in.seq, unary: in.unary}
+	f := &requestFrame{frame: frameOf(in)}
 	if in.hasHead {
 		f.head = &channel.Request{
 			Verb: in.verb, Method: in.method, Query: in.query, ContentType: in.contentType, TypeURL: in.typeURL,
@@ -162,8 +166,7 @@ func requestOf(in *inbound) *requestFrame {
 
 func answerOf(t *testing.T, in *inbound) *responseFrame {
 	f := &responseFrame{
-		header: group(slices.Clone(in.header)), trailer: group(slices.Clone(in.trailer)),
-		length: in.length, payload: in.data, seq: in.seq, unary: in.unary,
+		frame: frameOf(in), trailer: group(slices.Clone(in.trailer)),
 	}
 	if in.hasHead {
 		details, err := detailsOf(in.status, in.message, in.details)
@@ -179,10 +182,11 @@ func answerOf(t *testing.T, in *inbound) *responseFrame {
 
 func TestFrameThroughCodec(t *testing.T) {
 	out := &requestFrame{
-		head:    &channel.Request{Verb: "PUT", Method: "m", Query: "a=b", ContentType: "text/plain", TypeURL: "t/x"},
-		header:  group(channel.Header{{Name: "A", Value: "1"}, {Name: "b-bin", Value: "\x00\x01"}, {Name: "a", Value: "2"}}),
-		length:  5,
-		payload: []byte("hello"),
+		frame: frame{
+			header: group(channel.Header{{Name: "A", Value: "1"}, {Name: "b-bin", Value: "\x00\x01"}, {Name: "a", Value: "2"}}),
+			length: 5, payload: []byte("hello"),
+		},
+		head: &channel.Request{Verb: "PUT", Method: "m", Query: "a=b", ContentType: "text/plain", TypeURL: "t/x"},
 	}
 	data, err := wire.Codec{}.Marshal(out)
 	if err != nil {
@@ -254,7 +258,7 @@ func TestBounds(t *testing.T) {
 	for i := range h {
 		h[i] = channel.Field{Name: "a"}
 	}
-	f := &requestFrame{head: &channel.Request{}, header: h, length: -1}
+	f := &requestFrame{frame: frame{header: h, length: -1}, head: &channel.Request{}}
 	b, err := f.MarshalWire(nil)
 	if err != nil {
 		t.Fatal(err)
@@ -304,8 +308,8 @@ func BenchmarkFrame(b *testing.B) {
 		{Name: "dapr-caller-namespace", Value: "default"}, {Name: "dapr-callee-app-id", Value: "callee"},
 	}
 	out := &requestFrame{
-		head:   &channel.Request{Verb: "POST", Method: "echo", ContentType: "application/json"},
-		header: group(h), length: 1024, payload: make([]byte, 1024),
+		frame: frame{header: group(h), length: 1024, payload: make([]byte, 1024)},
+		head:  &channel.Request{Verb: "POST", Method: "echo", ContentType: "application/json"},
 	}
 	var in inbound
 	b.ReportAllocs()

@@ -53,7 +53,7 @@ func startCallee(t testing.TB, appID string, app channel.App) *callee {
 	t.Helper()
 	listener := listen(t)
 	c := &callee{address: listener.Addr().String(), server: newServer()}
-	service := messaging.NewCallee(appID, filled(app), messaging.AllowAll{})
+	service := messaging.NewCallee(appID, filled(app), messaging.AllowAll{}, 0)
 	c.server.RegisterService(service.ServiceDesc(), service)
 	c.serve(t, listener)
 	return c

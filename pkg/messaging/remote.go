@@ -93,7 +93,7 @@ func (x *exchange) call(ctx context.Context, to *peer, o *outgoing) (*channel.Re
 	ctx = withTrace(ctx, o.header)
 	ctx, x.cancel = context.WithCancel(ctx)
 	x.peer = to
-	x.out = requestFrame{head: o.req, header: o.header, length: o.req.Body.Size()}
+	x.out = requestFrame{frame: frame{header: o.header, length: o.req.Body.Size()}, head: o.req}
 	x.first.answer = true
 	if to.unaryOnly.Load() {
 		return x.callUnary(ctx, o)
@@ -158,6 +158,8 @@ func (x *exchange) receive() (*channel.Response, error) {
 func (x *exchange) answer(res *channel.Response) error {
 	have := int64(len(x.first.data))
 	switch length := x.first.length; {
+	case x.bodyless(res):
+		res.Body = channel.Withhold(res.Status, length)
 	case x.first.seq != 0:
 		return fmt.Errorf(errSequenceOfPayload, x.first.seq, 0)
 	case length >= 0 && have > length:
@@ -169,6 +171,11 @@ func (x *exchange) answer(res *channel.Response) error {
 		res.Body = channel.Body{Stream: &x.body, Length: length}
 	}
 	return nil
+}
+
+// bodyless says whether no body follows, whatever length the answer declares.
+func (x *exchange) bodyless(res *channel.Response) bool {
+	return res.IsHTTP() && channel.Bodyless(x.out.head.Verb, res.Status)
 }
 
 func (x *exchange) response() (*channel.Response, error) {
@@ -201,7 +208,11 @@ func (x *exchange) callUnary(ctx context.Context, o *outgoing) (*channel.Respons
 		return nil, err
 	}
 	res, err := x.response()
-	if err == nil {
+	switch {
+	case err != nil:
+	case x.bodyless(res):
+		res.Body = channel.Withhold(res.Status, x.first.length)
+	default:
 		res.Body.Bytes = x.first.data
 	}
 	return res, err

@@ -2,6 +2,7 @@ package messaging
 
 import (
 	"context"
+	"errors"
 	"io"
 	"sync"
 
@@ -31,12 +32,14 @@ type Callee struct {
 	appID  string
 	app    *ready.Slot[channel.App]
 	policy Policy
+	limit  int64
 	served sync.Pool
 }
 
-// NewCallee makes the server's side of service invocation for the application appID.
-func NewCallee(appID string, app *ready.Slot[channel.App], policy Policy) *Callee {
-	c := &Callee{appID: appID, app: app, policy: policy}
+// NewCallee makes the server's side of service invocation for the application appID. maxBody bounds, in
+// bytes, the answers that go out in one message, to sidecars that take no stream; 0 and less is no bound.
+func NewCallee(appID string, app *ready.Slot[channel.App], policy Policy, maxBody int64) *Callee {
+	c := &Callee{appID: appID, app: app, policy: policy, limit: int64(MessageLimit(maxBody))}
 	c.served.New = func() any { return &served{} }
 	return c
 }
@@ -108,18 +111,34 @@ func (c *Callee) serveUnary(ctx context.Context, s *served) (any, error) {
 		return nil, err
 	}
 	defer res.Close()
-	body := res.Body.Bytes
-	if res.Body.Stream != nil {
-		if body, err = io.ReadAll(res.Body.Stream); err != nil {
-			return nil, appFailure(err)
-		}
+	body, err := c.whole(res.Body)
+	if err != nil {
+		return nil, err
 	}
 	s.answer(res)
-	s.out.unary, s.out.length = true, -1
+	s.out.unary = true
+	if !res.Body.Withheld {
+		s.out.length = -1
+	}
 	// The answer is written after this returns, when what it borrows is gone.
 	s.out.payload = body
 	return detached(&s.out)
 }
+
+// whole reads an answer that goes out in one message.
+func (c *Callee) whole(body channel.Body) ([]byte, error) {
+	data, err := body.Whole(c.limit)
+	if _, ok := errors.AsType[*channel.SizeError](err); ok {
+		return nil, status.Errorf(codes.ResourceExhausted, errLargeAnswer, c.limit)
+	}
+	if err != nil {
+		return nil, appFailure(err)
+	}
+	return data, nil
+}
+
+const errLargeAnswer = "the application's answer is larger than %d bytes, the most that fits into the one message of CallLocal: " +
+	"upgrade the calling sidecar to one that takes streamed answers, or raise --max-body-size of this one"
 
 // detached is the frame in its wire form.
 func detached(f *responseFrame) (any, error) {
@@ -232,10 +251,9 @@ func appFailure(err error) error {
 // answer prepares the first message.
 func (s *served) answer(res *channel.Response) {
 	s.out = responseFrame{
+		frame:   frame{header: group(res.Header), length: res.Body.Declared()},
 		head:    res,
-		header:  group(res.Header),
 		trailer: group(res.Trailer),
-		length:  res.Body.Size(),
 	}
 }
 

@@ -245,7 +245,7 @@ func (d denying) Allow(_ context.Context, method, verb string) error {
 func TestPolicySeesTheCanonicalMethod(t *testing.T) {
 	listener := listen(t)
 	peer := &callee{address: listener.Addr().String(), server: newServer()}
-	service := messaging.NewCallee("callee", filled(appFunc(echo)), denying{method: "admin/delete"})
+	service := messaging.NewCallee("callee", filled(appFunc(echo)), denying{method: "admin/delete"}, 0)
 	peer.server.RegisterService(service.ServiceDesc(), service)
 	peer.serve(t, listener)
 	client := daprClient(t, peer)
@@ -292,3 +292,38 @@ func TestGRPCAnswer(t *testing.T) {
 }
 
 func dataOf(s string) *anypb.Any { return &anypb.Any{Value: []byte(s)} }
+
+// TestUnaryAnswerLimit: what goes out in one message is not read without bound.
+func TestUnaryAnswerLimit(t *testing.T) {
+	const maxBody = 1 << 20
+	limit := messaging.MessageLimit(maxBody)
+	for name, test := range map[string]struct {
+		body channel.Body
+		code codes.Code
+	}{
+		"endless":            {channel.Body{Stream: endless{}, Length: -1}, codes.ResourceExhausted},
+		"declared too large": {channel.Body{Stream: endless{}, Length: int64(limit) + 1}, codes.ResourceExhausted},
+		"in memory":          {channel.Body{Bytes: make([]byte, limit+1)}, codes.ResourceExhausted},
+		"fits":               {channel.Body{Stream: io.LimitReader(endless{}, maxBody), Length: -1}, codes.OK},
+	} {
+		t.Run(name, func(t *testing.T) {
+			listener := listen(t)
+			c := &callee{address: listener.Addr().String(), server: newServer()}
+			service := messaging.NewCallee("callee", filled(appFunc(func(context.Context, *channel.Request) (*channel.Response, error) {
+				return &channel.Response{Status: 200, Body: test.body}, nil
+			})), messaging.AllowAll{}, maxBody)
+			c.server.RegisterService(service.ServiceDesc(), service)
+			c.serve(t, listener)
+			answer, err := daprClient(t, c).CallLocal(within(t), internalRequest("m"))
+			if status.Code(err) != test.code {
+				t.Fatalf("error %v", err)
+			}
+			if err == nil && len(answer.GetMessage().GetData().GetValue()) != maxBody {
+				t.Errorf("%d bytes", len(answer.GetMessage().GetData().GetValue()))
+			}
+			if err != nil && !strings.Contains(err.Error(), "the application's answer is larger than") {
+				t.Errorf("error %v", err)
+			}
+		})
+	}
+}

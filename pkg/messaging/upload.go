@@ -94,9 +94,9 @@ func (u *upload) sendStream(chunk []byte) error {
 }
 
 func (u *upload) payload(data []byte) error {
-	frame := requestFrame{payload: data, seq: u.seq}
+	next := requestFrame{frame: frame{payload: data, seq: u.seq}}
 	u.seq++
-	if err := u.stream.SendMsg(&frame); err != nil {
+	if err := u.stream.SendMsg(&next); err != nil {
 		return errStreamEnded
 	}
 	return nil

@@ -4,11 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"strconv"
 	"strings"
 
 	"github.com/daprd/daprd/pkg/config"
+	"github.com/daprd/daprd/pkg/listen"
 	"github.com/daprd/daprd/pkg/metrics"
 	"github.com/daprd/daprd/pkg/secrets"
 )
@@ -18,7 +17,7 @@ func (r *Runtime) exportMetrics(ctx context.Context) (ending, error) {
 	if !r.cfg.EnableMetrics {
 		return ending{}, nil
 	}
-	exporter, err := metrics.Listen(ctx, net.JoinHostPort(r.cfg.MetricsListenAddress, strconv.Itoa(r.cfg.MetricsPort)), r.metrics)
+	exporter, err := metrics.Listen(ctx, listen.Endpoint(r.cfg.MetricsListenAddress, r.cfg.MetricsPort), r.metrics)
 	if err != nil {
 		return ending{}, fmt.Errorf("%w; --metrics-port chooses another port, --enable-metrics=false does without", err)
 	}

@@ -7,12 +7,12 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"strconv"
 	"sync"
 
 	google "google.golang.org/grpc"
 
 	"github.com/daprd/daprd/pkg/grpc"
+	"github.com/daprd/daprd/pkg/listen"
 )
 
 // internalListener is the socket of the internal server: bound before the name is announced, served later.
@@ -28,7 +28,7 @@ func (r *Runtime) bindInternal(ctx context.Context) error {
 	}
 	var errs []error
 	for _, port := range ports {
-		listener, err := config.Listen(ctx, "tcp", net.JoinHostPort(r.cfg.InternalListenAddress, strconv.Itoa(port)))
+		listener, err := config.Listen(ctx, "tcp", listen.Endpoint(r.cfg.InternalListenAddress, port))
 		if err == nil {
 			r.internal.Listener = listener
 			r.addresses.set(&r.addresses.internal, listener.Addr())

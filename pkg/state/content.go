@@ -10,7 +10,8 @@ import (
 const jsonType = "application/json"
 
 // checkContent refuses a value that its own content type belies, with the bare text of the JSON error, as
-// Dapr does. Only gRPC callers can send one. No value at all is none that could belie anything.
+// Dapr does when it saves; stores that keep documents put the value between others unseen. Only gRPC callers
+// can send one. No value at all is none that could belie anything.
 func checkContent(req *SetRequest) error {
 	if req.Metadata["contentType"] != jsonType || len(req.Value) == 0 || json.Valid(req.Value) {
 		return nil

@@ -68,6 +68,9 @@ func TestUnknownStore(t *testing.T) {
 		}
 	}
 	// Nothing to do is no reason to take an unknown name.
+	if _, err := service.BulkGet(t.Context(), "nope", BulkGetRequest{}); err == nil {
+		t.Error("an unknown store is read when there is nothing to read")
+	}
 	if service.Set(t.Context(), "nope", nil) == nil || service.BulkDelete(t.Context(), "nope", nil) == nil {
 		t.Error("an unknown store is taken when there is nothing to do")
 	}

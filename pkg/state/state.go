@@ -72,7 +72,8 @@ type BulkGetRequest struct {
 	Metadata    map[string]string
 }
 
-// BulkGet reads many keys. Items come in the order of the keys; the failure of a single key is in its Item.
+// BulkGet reads many keys. Items come in the order of the keys; the failure of a single key is in its Item. No
+// keys are no items, of a store that exists: the gRPC API of Dapr asks for no store then, its HTTP API does.
 func (s *Service) BulkGet(ctx context.Context, store string, req BulkGetRequest) ([]Item, error) {
 	c, err := s.named(store)
 	if err != nil {

@@ -16,7 +16,7 @@ type RawOperation struct {
 }
 
 // Transact applies operations together, as far as the store can (Redis does not roll back). No operations
-// are no error. Unlike Set it takes an empty key: Dapr writes the bare prefix, and such data exists. Every
+// are no error. A value that its content type belies is refused, as in Set. Unlike Set it takes an empty key: Dapr writes the bare prefix, and such data exists. Every
 // failure of the store is the same row, a refused entity tag included, as in Dapr.
 func (s *Service) Transact(ctx context.Context, store string, ops []RawOperation, metadata map[string]string) error {
 	c, err := s.named(store)
@@ -54,6 +54,9 @@ func (c *component) complete(ops []RawOperation) ([]Operation, error) {
 		set.Key = c.prefix + set.Key
 		switch op.Type {
 		case "upsert":
+			if err := checkContent(&set); err != nil {
+				return nil, err
+			}
 			stored[i].Set = &set
 		case "delete":
 			stored[i].Delete = &DeleteRequest{Key: set.Key, ETag: set.ETag, Concurrency: set.Concurrency,

@@ -14,6 +14,7 @@ func TestRefusedTransactions(t *testing.T) {
 	store.max = 2
 	service := serve(t, store, Settings{})
 	upsert := RawOperation{Type: "upsert", Set: SetRequest{Key: "k"}}
+	document := map[string]string{"contentType": "application/json"}
 	cases := []struct {
 		name string
 		ops  []RawOperation
@@ -28,6 +29,8 @@ func TestRefusedTransactions(t *testing.T) {
 			Reason:   "DAPR_STATE_TOO_MANY_TRANSACTIONS",
 			Metadata: map[string]string{"currentOpsTransaction": "3", "maxOpsPerTransaction": "2"},
 			Resource: &apierr.Resource{Type: "state", Name: "st"}}},
+		{"a document that is none", []RawOperation{upsert, {Type: "upsert", Set: SetRequest{Key: "a", Value: []byte(`1,"version":9`), Metadata: document}}}, answer{
+			Code: "ERROR", HTTP: 500, GRPC: codes.Unknown, Message: "invalid character ',' after top-level value"}},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -38,5 +41,10 @@ func TestRefusedTransactions(t *testing.T) {
 	}
 	if len(store.keys) != 0 {
 		t.Errorf("the store was asked for %q", store.keys)
+	}
+	// A delete has no content.
+	harmless := []RawOperation{{Type: "delete", Set: SetRequest{Key: "a", Value: []byte("{"), Metadata: document}}}
+	if err := service.Transact(t.Context(), "st", harmless, nil); err != nil {
+		t.Error(err)
 	}
 }
