@@ -70,6 +70,9 @@ var (
 	StateTooManyOperations = Row{Code: "ERR_STATE_STORE_TOO_MANY_TRANSACTIONS", HTTP: http.StatusBadRequest, GRPC: codes.InvalidArgument,
 		Format: "the transaction contains %d operations, which is more than what the state store supports: %d",
 		Reason: "DAPR_STATE_TOO_MANY_TRANSACTIONS", Rich: true}
+	// StateTooManyItems: more keys, items or operations than one request may have.
+	StateTooManyItems = Row{Code: "ERR_MALFORMED_REQUEST", HTTP: http.StatusBadRequest, GRPC: codes.InvalidArgument,
+		Format: "the request holds more than %d items; send several requests"}
 	// StateTransaction: the store or the encryption failed.
 	StateTransaction = Row{Code: "ERR_STATE_TRANSACTION", HTTP: http.StatusInternalServerError, GRPC: codes.Internal,
 		Format: "error while executing state transaction: %s", Reason: "ERR_STATE_TRANSACTION"}
@@ -112,6 +115,9 @@ var (
 	// TooManyAttributes: callers have set as many metadata attributes as are kept.
 	TooManyAttributes = Row{Code: "ERR_MALFORMED_REQUEST", HTTP: http.StatusBadRequest, GRPC: codes.InvalidArgument,
 		Format: "there are %d metadata attributes already, and no more are kept; use fewer keys"}
+	// AttributesTooLarge: the metadata attributes of all callers hold as many bytes as are kept.
+	AttributesTooLarge = Row{Code: "ERR_MALFORMED_REQUEST", HTTP: http.StatusBadRequest, GRPC: codes.InvalidArgument,
+		Format: "the metadata attributes would hold more than %d bytes together, and no more are kept; use shorter values"}
 	// MetadataGet: the metadata could not be put together.
 	MetadataGet = Row{Code: "ERR_METADATA_GET", HTTP: http.StatusInternalServerError, GRPC: codes.Internal,
 		Format: "failed deserializing metadata: %s"}

@@ -126,7 +126,7 @@ func (x *exchange) header() Header {
 		name, value := borrow(name), borrow(value)
 		if dropped(name) {
 			if strings.EqualFold(name, "connection") {
-				options = value
+				options = joined(options, value)
 			}
 			continue
 		}

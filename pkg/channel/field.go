@@ -78,14 +78,17 @@ func connectionOptions(h Header) string {
 	options := ""
 	for i := range h {
 		if len(h[i].Name) == 10 && strings.EqualFold(h[i].Name, "connection") {
-			if options == "" {
-				options = h[i].Value
-			} else {
-				options += "," + h[i].Value
-			}
+			options = joined(options, h[i].Value)
 		}
 	}
 	return options
+}
+
+func joined(options, more string) string {
+	if options == "" {
+		return more
+	}
+	return options + "," + more
 }
 
 // listed says whether a comma-separated list holds name.

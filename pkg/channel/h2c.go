@@ -160,7 +160,7 @@ func (t *target) url(req *Request) *url.URL {
 		Host:     t.host,
 		Path:     "/" + strings.Clone(req.Method),
 		RawPath:  string(EscapeMethod([]byte{'/'}, req.Method)),
-		RawQuery: string(appendQuery(nil, req.Query)),
+		RawQuery: string(EscapeQuery(nil, req.Query)),
 	}
 }
 

@@ -35,7 +35,7 @@ func (t *target) appendHead(b []byte, req *Request) ([]byte, error) {
 	b = EscapeMethod(b, req.Method)
 	if req.Query != "" {
 		b = append(b, '?')
-		b = appendQuery(b, req.Query)
+		b = EscapeQuery(b, req.Query)
 	}
 	b = append(b, " HTTP/1.1\r\nHost: "...)
 	b = append(b, t.host...)
@@ -97,9 +97,9 @@ func (t *target) replaces(name string) bool {
 	return len(name) == len(tokenHeader) && t.token.Required() && strings.EqualFold(name, tokenHeader)
 }
 
-// appendQuery writes the query as it was sent, but for what would end the request line: a gRPC caller's
+// EscapeQuery writes the query as it was sent, but for what would end the request line: a gRPC caller's
 // query is any text.
-func appendQuery(b []byte, query string) []byte {
+func EscapeQuery(b []byte, query string) []byte {
 	for i := 0; i < len(query); i++ {
 		if c := query[i]; c > ' ' && c != 0x7f {
 			b = append(b, c)

@@ -72,6 +72,13 @@ func (s *Spec) property(name string) (value string, ok bool) {
 	return s.Properties[found], ok
 }
 
+// withholds says whether one of the names is that of a value which is not shown.
+func (s *Spec) withholds(names []string) bool {
+	return slices.ContainsFunc(s.Withheld, func(withheld string) bool {
+		return slices.ContainsFunc(names, func(name string) bool { return strings.EqualFold(name, withheld) })
+	})
+}
+
 // field is one tagged field of a settings struct.
 type field struct {
 	value    reflect.Value
@@ -138,7 +145,7 @@ func (f *field) fill(spec *Spec) error {
 	}
 	if err := f.set(text); err != nil {
 		shown := strconv.Quote(text)
-		if f.secret {
+		if f.secret || spec.withholds(f.names) {
 			shown = "the value (not shown)"
 		}
 		return fmt.Errorf("metadata property %s: %s is not usable: want %s", f.names[0], shown, f.wanted())

@@ -167,6 +167,19 @@ func TestUnusableValues(t *testing.T) {
 	}
 }
 
+// TestValuesOfSecretsAreNotShown: whatever the field, a value that came from a secret is one.
+func TestValuesOfSecretsAreNotShown(t *testing.T) {
+	spec, _ := specOf(map[string]string{"database": "d", "Retries": "hunter2", "mode": "hunter3", "wait": "soon"})
+	spec.Withheld = []string{"Retries", "mode"}
+	err := components.Decode(spec, &sample{})
+	want := "metadata property mode: the value (not shown) is not usable: want one of node, cluster; " +
+		"metadata property retries: the value (not shown) is not usable: want a whole number; " +
+		`metadata property wait: "soon" is not usable: want a duration like 500ms or 2m, or a whole number of milliseconds`
+	if err == nil || err.Error() != want {
+		t.Errorf("error %v\nwant  %s", err, want)
+	}
+}
+
 func TestUnknownProperties(t *testing.T) {
 	spec, log := specOf(map[string]string{"database": "d", "redisHsot": "opensesame", "somethingElse": "x", strings.Repeat("k", 1000): "x"})
 	if err := components.Decode(spec, &sample{}); err != nil {

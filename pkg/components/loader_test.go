@@ -491,6 +491,19 @@ func TestUnresolvedSecrets(t *testing.T) {
 	}
 }
 
+func TestValuesFromElsewhereAreWithheld(t *testing.T) {
+	t.Setenv("TEST_VALUE", "x")
+	b := start(t)
+	errs := b.load(t, manifest("sec", "secretstores.plain", metadata, property("db.user", "ada"))+
+		manifest("st", "state.plain", metadata, property("plain", "x"), secretRef("p", "db", "user"), "  - {name: env, envRef: TEST_VALUE}\n", auth("sec")))
+	if len(errs) > 0 {
+		t.Fatal(errs)
+	}
+	if diff := cmp.Diff([]string{"p", "env"}, b.spec(t, "st").Withheld); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestProperties(t *testing.T) {
 	t.Setenv("TEST_VALUE", "{appID}")
 	t.Setenv("DAPR_API_TOKEN", "hunter2")

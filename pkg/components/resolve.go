@@ -51,6 +51,9 @@ func (l *Loader) resolve(ctx context.Context, c *config.Component) (*Spec, error
 		delete(spec.Properties, spellings[folded])
 		spellings[folded] = p.Name
 		spec.Properties[p.Name] = value
+		if p.SecretKeyRef.Name != "" || p.EnvRef != "" {
+			spec.Withheld = append(spec.Withheld, p.Name)
+		}
 	}
 	return spec, nil
 }

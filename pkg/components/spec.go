@@ -20,6 +20,9 @@ type Spec struct {
 	// Properties are the values of spec.metadata by name as written. Decode reads them; names match in any
 	// case. Values may be secrets: they never reach a log or an error.
 	Properties map[string]string
+	// Withheld are the names, as in Properties, of those whose values came from a secret or the environment: no
+	// text shows them, whatever the property is.
+	Withheld []string
 	// AppID and Namespace are those of the sidecar.
 	AppID, Namespace string
 	// Log is the component's own logger (scope dapr.contrib).

@@ -88,9 +88,9 @@ func (p *Proxy) addressee(ctx context.Context) (metadata.MD, messaging.Target, e
 
 func (p *Proxy) toApp(stream grpc.ServerStream, md metadata.MD, target messaging.Target) error {
 	full, _ := grpc.MethodFromServerStream(stream)
-	method, err := channel.CanonicalMethod(strings.TrimPrefix(full, "/"))
+	method, err := proxiedMethod(full)
 	if err != nil {
-		return status.Errorf(codes.InvalidArgument, "invalid method: %v", err)
+		return err
 	}
 	if err := p.policy.Allow(stream.Context(), method, ""); err != nil {
 		return err
@@ -98,6 +98,20 @@ func (p *Proxy) toApp(stream grpc.ServerStream, md metadata.MD, target messaging
 	out := passedOn(md)
 	delete(out, messaging.AppIDHeader)
 	return p.relay(stream, target, out)
+}
+
+// proxiedMethod is the full name of a method as policy sees it, which is the one that is called: a name that
+// servers could read in another way (doubled slashes, dot segments, escapes) is refused.
+func proxiedMethod(full string) (string, error) {
+	method := strings.TrimPrefix(full, "/")
+	canonical, err := channel.CanonicalMethod(method)
+	if err == nil && (canonical != method || strings.Contains(method, "%")) {
+		err = &channel.MethodError{Method: full}
+	}
+	if err != nil {
+		return "", status.Errorf(codes.InvalidArgument, "invalid method: %v", err)
+	}
+	return method, nil
 }
 
 // toPeer names caller and callee. Sidecars of Dapr 1.7 look for the callee under the older name.

@@ -266,6 +266,34 @@ func TestProxyUnary(t *testing.T) {
 	}
 }
 
+// A server may read a name in more than one way; what is no plain name of a method reaches none.
+func TestProxyRefusesOddMethods(t *testing.T) {
+	app := startApp(t)
+	asked := make(chan string, 10)
+	callee := startSidecar(t, "callee", app, nil, func(method, _ string) error {
+		asked <- method
+		return nil
+	})
+	for leg, address := range map[string]string{"own application": callee.api, "another sidecar": callee.internal} {
+		conn := client(t, address)
+		for _, method := range []string{"//test.App/Echo", "/test.App//Echo", "/x/../test.App/Echo", "/./test.App/Echo", "/test.App/Ec%68o", "/test.App/Echo#", "/test.App/Echo?x"} {
+			err := conn.Invoke(calling(t, "dapr-app-id", "callee"), method, frameOf("x"), new(wire.Frame))
+			if status.Code(err) != codes.InvalidArgument {
+				t.Errorf("%s, %s: %v, want InvalidArgument", leg, method, err)
+			}
+		}
+		if app.seen() != nil {
+			t.Fatal("the application was called")
+		}
+	}
+	if err := client(t, callee.api).Invoke(calling(t, "dapr-app-id", "callee"), "/test.App/Echo", frameOf("x"), new(wire.Frame)); err != nil {
+		t.Error(err)
+	}
+	if got := <-asked; got != "test.App/Echo" || len(asked) > 0 {
+		t.Errorf("the policy was asked for %q, and %d times more", got, len(asked))
+	}
+}
+
 func TestProxyStatus(t *testing.T) {
 	_, conns := twoSidecars(t)
 	for leg, conn := range conns {

@@ -44,6 +44,9 @@ func (h *handlers) GetBulkState(ctx context.Context, req *runtimev1.GetBulkState
 
 // SaveState writes items.
 func (h *handlers) SaveState(ctx context.Context, req *runtimev1.SaveStateRequest) (*emptypb.Empty, error) {
+	if err := state.CheckItems(len(req.GetStates())); err != nil {
+		return nil, err
+	}
 	items := make([]state.SetRequest, len(req.GetStates()))
 	for i, item := range req.GetStates() {
 		items[i] = setRequest(item)
@@ -64,6 +67,9 @@ func (h *handlers) DeleteState(ctx context.Context, req *runtimev1.DeleteStateRe
 
 // DeleteBulkState removes many keys.
 func (h *handlers) DeleteBulkState(ctx context.Context, req *runtimev1.DeleteBulkStateRequest) (*emptypb.Empty, error) {
+	if err := state.CheckItems(len(req.GetStates())); err != nil {
+		return nil, err
+	}
 	items := make([]state.DeleteRequest, len(req.GetStates()))
 	for i, item := range req.GetStates() {
 		items[i] = state.DeleteRequest{
@@ -79,6 +85,9 @@ func (h *handlers) DeleteBulkState(ctx context.Context, req *runtimev1.DeleteBul
 
 // ExecuteStateTransaction applies operations together. An operation without request has an empty key.
 func (h *handlers) ExecuteStateTransaction(ctx context.Context, req *runtimev1.ExecuteStateTransactionRequest) (*emptypb.Empty, error) {
+	if err := state.CheckItems(len(req.GetOperations())); err != nil {
+		return nil, err
+	}
 	operations := make([]state.RawOperation, len(req.GetOperations()))
 	for i, operation := range req.GetOperations() {
 		operations[i] = state.RawOperation{Type: operation.GetOperationType(), Set: setRequest(operation.GetRequest())}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime/debug"
+	"strings"
 	"time"
 	"unsafe"
 
@@ -88,7 +89,7 @@ func (c *call) Context() context.Context {
 // handled runs when the handler has returned, also by a panic. A streamed answer ends the call later.
 func (c *call) handled() {
 	if cause := recover(); cause != nil {
-		c.server.log.Errorf("%s %s: panic: %v\n%s", c.verb, c.path, cause, debug.Stack())
+		c.server.log.Errorf("%s %s: panic: %v\n%s", c.verb, c.shownPath(), cause, debug.Stack())
 		c.ctx.Response.Reset()
 		c.fail(apierr.Uncategorised.New(fmt.Sprintf("the sidecar failed at this call: %v; its log has the details", cause)))
 	}
@@ -129,11 +130,22 @@ func (c *call) observe(received, sent int64) {
 	elapsed := time.Since(c.start)
 	status := c.ctx.Response.StatusCode()
 	if s.observer != nil {
-		s.observer.HTTPServed(labelVerb(c.verb), c.label(), status, received, sent, elapsed)
+		c.count(status, received, sent, elapsed)
 	}
 	if logged {
 		c.log(status, sent, elapsed)
 	}
+}
+
+// count tells the observer. Nobody further up recovers from a panic of it, and one that cannot count is not the
+// end of the sidecar.
+func (c *call) count(status int, received, sent int64, elapsed time.Duration) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			c.server.log.Errorf("a call of the API could not be counted: panic: %v\n%s", cause, debug.Stack())
+		}
+	}()
+	c.server.observer.HTTPServed(labelVerb(c.verb), c.label(), status, received, sent, elapsed)
 }
 
 // label is the path that metrics show.
@@ -141,10 +153,18 @@ func (c *call) label() string {
 	switch {
 	case c.route == nil:
 		return noLabel
-	case c.unknown:
+	case c.unknown, c.route.group == "invoke" && namesURL(c.path):
 		return c.route.template
 	}
 	return c.server.labels.label(labelPath(c.path, c.route.segments), c.route.template)
+}
+
+// namesURL says whether the target of an invocation is a URL: a service outside, whose paths are many and which
+// may hold a password.
+func namesURL(path string) bool {
+	const scheme = invokePrefix + "http"
+	return len(path) > len(scheme) && strings.HasPrefix(path, scheme) && strings.IndexByte("s:%", path[len(scheme)]) >= 0 &&
+		isURL(decodePath(path[len(invokePrefix):]))
 }
 
 // bytes reads the whole body into memory that is valid until the call ends.

@@ -22,7 +22,14 @@ func setRequests(body []byte) ([]state.SetRequest, error) {
 	s := scanner{text: body}
 	requests := make([]state.SetRequest, 0, 1)
 	if !s.null() {
-		s.each(func() { requests = append(requests, s.setRequest()) })
+		s.each(func() {
+			if s.room(len(requests)) {
+				requests = append(requests, s.setRequest())
+			}
+		})
+	}
+	if s.full {
+		return nil, state.CheckItems(len(requests) + 1)
 	}
 	if !s.end() {
 		return nil, mistake(body, new([]setRequest))
@@ -36,17 +43,33 @@ func rawOperations(body []byte) (operations []state.RawOperation, metadata map[s
 	s.members(func(name []byte) {
 		switch {
 		case is(name, "operations") && !s.null():
-			s.each(func() { operations = append(operations, s.rawOperation()) })
+			s.each(func() {
+				if s.room(len(operations)) {
+					operations = append(operations, s.rawOperation())
+				}
+			})
 		case is(name, "metadata"):
 			metadata = s.stringMap()
 		default:
 			s.value()
 		}
 	})
+	if s.full {
+		return nil, nil, state.CheckItems(len(operations) + 1)
+	}
 	if !s.end() {
 		return nil, nil, mistake(body, new(transaction))
 	}
 	return operations, metadata, nil
+}
+
+// room says whether one more item may follow n; the scan ends where none may.
+func (s *scanner) room(n int) bool {
+	if n >= state.MaxItems {
+		s.full = true
+		s.fail()
+	}
+	return !s.bad
 }
 
 func (s *scanner) rawOperation() (op state.RawOperation) {

@@ -64,7 +64,7 @@ func (c *call) fail(err error) {
 	if marshalErr != nil {
 		printed = []byte(`{"errorCode":"ERROR","message":"the error cannot be printed"}`)
 	}
-	c.server.log.Debugf("%s %s: %s", c.verb, c.path, printed)
+	c.server.log.Debugf("%s %s: %s", c.verb, c.shownPath(), printed)
 	c.json(e.HTTP, printed)
 }
 

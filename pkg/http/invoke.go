@@ -3,6 +3,7 @@ package http
 import (
 	"encoding/base64"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -10,6 +11,7 @@ import (
 
 	"github.com/daprd/daprd/pkg/apierr"
 	"github.com/daprd/daprd/pkg/channel"
+	"github.com/daprd/daprd/pkg/messaging"
 )
 
 // The headers that name the target of an invocation.
@@ -30,17 +32,17 @@ func (s *Server) invoke(c *call) {
 		return
 	}
 	if c.body.over() {
-		c.fail(apierr.Invoke.New(id, errTooLarge))
+		c.fail(apierr.Invoke.New(messaging.WithoutUser(id), errTooLarge))
 		return
 	}
 	if err := c.outgoing(decodePath(strings.TrimPrefix(path, "/"))); err != nil {
-		c.fail(apierr.Invoke.New(id, err))
+		c.fail(apierr.Invoke.New(messaging.WithoutUser(id), err))
 		return
 	}
 	response, err := s.blocks.Messaging.Invoke(c.Context(), id, &c.request)
 	if err != nil {
 		if c.body.failed() == errTooLarge {
-			err = apierr.Invoke.New(id, errTooLarge)
+			err = apierr.Invoke.New(messaging.WithoutUser(id), errTooLarge)
 		}
 		c.fail(err)
 		return
@@ -123,18 +125,38 @@ func knownVerb(verb string) string {
 
 // headers are those that leave this transport, all values in the order sent.
 func (c *call) headers() channel.Header {
-	request := &c.ctx.Request.Header
-	options := request.Peek("Connection")
+	options := ""
 	header := c.header[:0]
-	for key, value := range request.AllInOrder() {
+	for key, value := range c.ctx.Request.Header.AllInOrder() {
 		name := borrowed(key)
-		if c.stays(name) || len(options) > 0 && listed(borrowed(options), name) {
-			continue
+		if name == "Connection" {
+			options = joined(options, borrowed(value))
 		}
-		header = append(header, channel.Field{Name: name, Value: borrowed(value)})
+		if !c.stays(name) {
+			header = append(header, channel.Field{Name: name, Value: borrowed(value)})
+		}
+	}
+	if options != "" {
+		header = c.withoutListed(header, options)
 	}
 	c.header = header
 	return header
+}
+
+// withoutListed leaves out the headers that the Connection headers name, and heeds their close: fasthttp knows
+// the last of them only.
+func (c *call) withoutListed(header channel.Header, options string) channel.Header {
+	if listed(options, "close") {
+		c.ctx.SetConnectionClose()
+	}
+	return slices.DeleteFunc(header, func(f channel.Field) bool { return listed(options, f.Name) })
+}
+
+func joined(options, more string) string {
+	if options == "" {
+		return more
+	}
+	return options + "," + more
 }
 
 // stays says that a header is between the caller and this sidecar alone. Names come in canonical form.

@@ -1,6 +1,7 @@
 package http
 
 import (
+	"strings"
 	"sync"
 	"sync/atomic"
 )
@@ -8,6 +9,10 @@ import (
 // maxLabels bounds the paths that metrics may show; the next ones show the template of their route. It is
 // that of pkg/metrics.
 const maxLabels = 1000
+
+// maxLabelSize bounds, in bytes, a path that is a label: every scrape shows each of them some forty times.
+// Longer ones show the template of their route.
+const maxLabelSize = 256
 
 // noLabel stands for a path that is none; it is that of pkg/metrics.
 const noLabel = "_other"
@@ -26,6 +31,9 @@ func newLabels() *labels {
 
 // label is a lasting copy of path, or template when there are too many already.
 func (l *labels) label(path, template string) string {
+	if len(path) > maxLabelSize {
+		return template
+	}
 	if label, ok := (*l.known.Load())[path]; ok {
 		return label
 	}
@@ -46,8 +54,10 @@ func (l *labels) add(path, template string) string {
 	for k, v := range known {
 		grown[k] = v
 	}
-	label := string(append([]byte(nil), path...))
-	grown[label] = label
+	seen := strings.Clone(path)
+	// Callers send any bytes, and labels are text.
+	label := strings.ToValidUTF8(seen, "\uFFFD")
+	grown[seen] = label
 	l.known.Store(&grown)
 	return label
 }

@@ -11,6 +11,8 @@ type scanner struct {
 	text []byte
 	at   int
 	bad  bool
+	// full: the text holds more items than a request may have.
+	full bool
 }
 
 func (s *scanner) fail() { s.bad = true }

@@ -99,7 +99,7 @@ func (d *Direct) Close() error {
 func (d *Direct) Invoke(ctx context.Context, id string, req *channel.Request) (*channel.Response, error) {
 	res, err := d.invoke(ctx, id, req)
 	if err != nil {
-		return nil, failure(id, err)
+		return nil, failure(WithoutUser(id), err)
 	}
 	return res, nil
 }

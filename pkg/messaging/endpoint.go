@@ -131,7 +131,7 @@ func (e *endpoint) request(ctx context.Context, req *channel.Request) (*http.Req
 	}
 	address := e.base + "/" + string(channel.EscapeMethod(nil, req.Method))
 	if req.Query != "" {
-		address += "?" + req.Query
+		address += "?" + string(channel.EscapeQuery(nil, req.Query))
 	}
 	request, err := http.NewRequestWithContext(ctx, verb, address, readerOf(req.Body))
 	if err != nil {
@@ -182,12 +182,28 @@ func endpointBody(verb string, answer *http.Response) channel.Body {
 	return channel.Body{Stream: answer.Body, Length: answer.ContentLength}
 }
 
-// withoutQuery takes the query, which may hold secrets, out of an error of net/http.
+// withoutQuery takes query and user, which may hold secrets, out of an error of net/http.
 func withoutQuery(err error) error {
 	failed, ok := err.(*url.Error)
 	if !ok {
 		return err
 	}
 	path, _, _ := strings.Cut(failed.URL, "?")
-	return fmt.Errorf("%s %q: %w", failed.Op, path, failed.Err)
+	if failed.Op == "parse" {
+		// The cause quotes the part of the URL that it is about.
+		return fmt.Errorf("%q is no usable URL", WithoutUser(path))
+	}
+	return fmt.Errorf("%s %q: %w", failed.Op, WithoutUser(path), failed.Err)
+}
+
+// WithoutUser takes the user and the password out of an id that is a URL, for texts; any other id stays.
+func WithoutUser(id string) string {
+	scheme, rest, ok := strings.Cut(id, "://")
+	if !ok {
+		return id
+	}
+	if at := strings.LastIndexByte(rest, '@'); at >= 0 {
+		rest = rest[at+1:]
+	}
+	return scheme + "://" + rest
 }

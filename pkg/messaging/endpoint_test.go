@@ -1,6 +1,7 @@
 package messaging_test
 
 import (
+	"bufio"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
@@ -147,5 +148,53 @@ func TestEndpointTLS(t *testing.T) {
 	_, err = d.Invoke(within(t), "unknown", &channel.Request{Verb: "GET", Query: "password=1"})
 	if err == nil || !strings.Contains(err.Error(), "certificate") || strings.Contains(err.Error(), "password") {
 		t.Errorf("error %v", err)
+	}
+}
+
+// TestEndpointRequestLine: a gRPC caller's query is any text, and must stay one part of one line.
+func TestEndpointRequestLine(t *testing.T) {
+	listener := listen(t)
+	defer listener.Close()
+	lines := make(chan string, 10)
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			line, _ := bufio.NewReader(conn).ReadString('\n')
+			lines <- line
+			_, _ = io.WriteString(conn, "HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
+			_ = conn.Close()
+		}
+	}()
+	d := withEndpoints(t)
+	for query, want := range map[string]string{
+		"a=1 HTTP/1.1\r\nX: y": "GET /m?a=1%20HTTP/1.1%0D%0AX:%20y HTTP/1.1\r\n",
+		"a=%20&b=\x00":         "GET /m?a=%20&b=%00 HTTP/1.1\r\n",
+		"":                     "GET /m HTTP/1.1\r\n",
+	} {
+		res, err := d.Invoke(within(t), "http://"+listener.Addr().String(), &channel.Request{Verb: "GET", Method: "m", Query: query})
+		if err != nil {
+			t.Errorf("%q: %v", query, err)
+			continue
+		}
+		res.Close()
+		if got := <-lines; got != want {
+			t.Errorf("%q: the request line is %q, want %q", query, got, want)
+		}
+	}
+}
+
+// TestEndpointErrorsHideUsers: the password in a URL is a secret.
+func TestEndpointErrorsHideUsers(t *testing.T) {
+	d := withEndpoints(t, messaging.Endpoint{Name: "away", BaseURL: "http://user:hunter2@127.0.0.1:1"},
+		messaging.Endpoint{Name: "broken", BaseURL: "http://user:hunter2@127.0.0.1:x"})
+	for _, id := range []string{"away", "broken", "http://user:hunter2@127.0.0.1:1", "http://user:hunter2@127.0.0.1:x",
+		"https://user:hun%2@127.0.0.1", "http://user:pa/hunter2@x"} {
+		_, err := d.Invoke(within(t), id, &channel.Request{Verb: "GET", Method: "m"})
+		if err == nil || strings.Contains(err.Error(), "hunter2@") || strings.Contains(err.Error(), "hun%2") {
+			t.Errorf("%s: error %v", id, err)
+		}
 	}
 }

@@ -4,6 +4,7 @@
 package metadata
 
 import (
+	"strings"
 	"sync"
 
 	"github.com/daprd/daprd/pkg/apierr"
@@ -81,10 +82,16 @@ type Service struct {
 
 	mu       sync.Mutex
 	extended map[string]string
+	// size is the bytes of all keys and values of extended.
+	size int
 }
 
 // maxExtended bounds the attributes that callers can set: they stay in memory until the end.
 const maxExtended = 1000
+
+// maxExtendedSize bounds, in bytes, the keys and values of all these attributes together: the public port takes
+// them from anybody, and every answer holds them.
+const maxExtendedSize = 1 << 20
 
 // New makes the service; every source must be there.
 func New(sources Sources) *Service {
@@ -106,17 +113,27 @@ func (s *Service) Info() Info {
 }
 
 // Set keeps an attribute in memory; an empty key does nothing. When there are 1000 attributes already and
-// key is not among them the error is an *apierr.Error.
+// key is not among them, or when all together would hold more than 1 MiB, the error is an *apierr.Error.
 func (s *Service) Set(key, value string) error {
 	if key == "" {
 		return nil
 	}
+	// Bytes of HTTP callers that are no text would make the answer of the gRPC API unreadable for all.
+	key, value = strings.ToValidUTF8(key, "\uFFFD"), strings.ToValidUTF8(value, "\uFFFD")
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, known := s.extended[key]; !known && len(s.extended) >= maxExtended {
+	before, known := s.extended[key]
+	if !known && len(s.extended) >= maxExtended {
 		return apierr.TooManyAttributes.New(maxExtended)
 	}
-	s.extended[key] = value
+	size := s.size + len(value) - len(before)
+	if !known {
+		size += len(key)
+	}
+	if size > maxExtendedSize {
+		return apierr.AttributesTooLarge.New(maxExtendedSize)
+	}
+	s.extended[key], s.size = value, size
 	return nil
 }
 

@@ -2,6 +2,7 @@ package metadata_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -82,5 +83,41 @@ func TestHealth(t *testing.T) {
 	}
 	if e := apierr.From(h.Check("other")); e == nil || e.Code != "ERR_HEALTH_APPID_NOT_MATCH" {
 		t.Errorf("asked for another app: %v", e)
+	}
+}
+
+func TestAttributesAreBoundedTogether(t *testing.T) {
+	s := service()
+	half := strings.Repeat("x", 512<<10)
+	if err := s.Set("a", half); err != nil {
+		t.Fatal(err)
+	}
+	if e := apierr.From(s.Set("b", half)); e == nil || e.HTTP != 400 {
+		t.Errorf("more than 1 MiB together: %v", e)
+	}
+	for range 10 {
+		if err := s.Set("a", half); err != nil {
+			t.Fatalf("the same attribute again: %v", err)
+		}
+	}
+	if e := apierr.From(s.Set(half, half)); e == nil {
+		t.Error("the bytes of keys do not count")
+	}
+	if err := s.Set("a", "short"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Set("b", half); err != nil {
+		t.Errorf("there is room again: %v", err)
+	}
+}
+
+// TestAttributesAreText: one attribute that is none would make the whole answer of the gRPC API unreadable.
+func TestAttributesAreText(t *testing.T) {
+	s := service()
+	if err := s.Set("k\xff", "v\xfe"); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.Info().Extended["k\uFFFD"]; got != "v\uFFFD" {
+		t.Errorf("%q", s.Info().Extended)
 	}
 }

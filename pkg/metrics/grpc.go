@@ -30,12 +30,12 @@ func newGRPCFamilies(r *Registry) *grpcFamilies {
 	latency := r.latency(name+"server_latency", "Time from the first byte received to the last byte sent, in milliseconds.", "grpc_server_method", "grpc_server_status")
 	completed := r.counter(name+"completed_rpcs", "Count of RPCs by method and status.", "grpc_server_method", "grpc_server_status")
 	return &grpcFamilies{series: newBounded(rpc{method: other}, func(c rpc) rpcSeries {
-		code := grpcStatus(c.code)
+		code, method := grpcStatus(c.code), text(c.method)
 		return rpcSeries{
-			received:  received.WithLabelValues(r.appID, c.method),
-			sent:      sent.WithLabelValues(r.appID, c.method),
-			latency:   latency.WithLabelValues(r.appID, c.method, code),
-			completed: completed.WithLabelValues(r.appID, c.method, code),
+			received:  received.WithLabelValues(r.appID, method),
+			sent:      sent.WithLabelValues(r.appID, method),
+			latency:   latency.WithLabelValues(r.appID, method, code),
+			completed: completed.WithLabelValues(r.appID, method, code),
 		}
 	})}
 }

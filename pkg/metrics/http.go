@@ -34,7 +34,7 @@ func newHTTPFamilies(r *Registry) *httpFamilies {
 	sent := r.histogram("dapr_http_server_response_bytes", "HTTP response body size in bytes.", sizeBuckets())
 	return &httpFamilies{
 		series: newBounded(exchange{method: other, path: other}, func(e exchange) served {
-			values := []string{r.appID, e.method, e.path, status(e.status)}
+			values := []string{r.appID, text(e.method), text(e.path), status(e.status)}
 			return served{requests.WithLabelValues(values...), responses.WithLabelValues(values...), latency.WithLabelValues(values...)}
 		}),
 		requestBytes:  received.WithLabelValues(r.appID),

@@ -101,6 +101,23 @@ func TestLabelSetsAreBounded(t *testing.T) {
 	}
 }
 
+// A label that is no UTF-8 makes the client library panic; paths come from callers.
+func TestLabelsAreText(t *testing.T) {
+	registry := metrics.New("app\xff", "ns\xff")
+	registry.Configure(metrics.Settings{Enabled: true})
+	registry.HTTPServed("GET", "/v1.0/invoke/\xff\xfe", 200, 1, 1, time.Millisecond)
+	registry.GRPCServed("/service/\xff", codes.OK, 1, 1, time.Millisecond)
+	registry.State("st\xff", "get")(true, time.Millisecond)
+	registry.ComponentLoaded("state.\xff")
+	registry.ComponentFailed("state.\xff", "init", "\xff")
+	text := scrape(t, registry, "/")
+	for _, label := range []string{`path="/v1.0/invoke/�"`, `grpc_server_method="/service/�"`, `component="st�"`} {
+		if !strings.Contains(text, label) {
+			t.Errorf("the scrape lacks %s", label)
+		}
+	}
+}
+
 func BenchmarkHTTPServed(b *testing.B) {
 	registry := metrics.New("app", "ns")
 	registry.Configure(metrics.Settings{Enabled: true})

@@ -37,7 +37,7 @@ func (o *operations) bind(component, operation string) Outcome {
 	}
 	var handles [2]handle
 	for i, success := range []string{"false", "true"} {
-		values := []string{o.registry.appID, component, o.registry.namespace, operation, success}
+		values := []string{o.registry.appID, text(component), o.registry.namespace, operation, success}
 		handles[i] = handle{o.count.WithLabelValues(values...), o.latencies.WithLabelValues(values...)}
 	}
 	return func(success bool, elapsed time.Duration) {
@@ -71,12 +71,12 @@ func newRuntimeFamilies(r *Registry) *runtimeFamilies {
 // ComponentLoaded counts a component that is ready to be used. kind is its type.
 func (r *Registry) ComponentLoaded(kind string) {
 	r.runtime.componentLoaded.Inc()
-	r.runtime.componentInit.WithLabelValues(r.appID, kind).Inc()
+	r.runtime.componentInit.WithLabelValues(r.appID, text(kind)).Inc()
 }
 
 // ComponentFailed counts a component that could not be made (reason "creation") or initialised ("init").
 func (r *Registry) ComponentFailed(kind, reason, name string) {
-	r.runtime.componentInitFail.WithLabelValues(r.appID, kind, reason, name).Inc()
+	r.runtime.componentInitFail.WithLabelValues(r.appID, text(kind), reason, text(name)).Inc()
 }
 
 // State gives the handle for an operation of a state store.

@@ -7,9 +7,14 @@
 package metrics
 
 import (
+	"strings"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 )
+
+// text makes a label value of what may come from a caller: one that is no UTF-8 makes the client library panic.
+func text(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
 
 // other is the label value of everything past a family's bound.
 const other = "_other"
@@ -52,7 +57,7 @@ type Registry struct {
 func New(appID, namespace string) *Registry {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	return &Registry{prometheus: registry, appID: appID, namespace: namespace}
+	return &Registry{prometheus: registry, appID: text(appID), namespace: text(namespace)}
 }
 
 // Configure applies the Configuration and makes the families. It is called once, before anything is

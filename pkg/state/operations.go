@@ -3,6 +3,8 @@ package state
 import (
 	"context"
 	"fmt"
+
+	"github.com/daprd/daprd/pkg/apierr"
 )
 
 // operations are what can be done with one store: the abilities of the bare component as functions, nil
@@ -19,6 +21,18 @@ type operations struct {
 	query      func(ctx context.Context, query *Query, metadata map[string]string) (*QueryResult, error)
 	// maxOperations bounds a transaction; 0 means no bound.
 	maxOperations int
+}
+
+// MaxItems bounds the keys, items or operations of one request: each takes a hundred bytes and more in memory,
+// and two or three in a body.
+const MaxItems = 100_000
+
+// CheckItems refuses a request of more than MaxItems. The error is an *apierr.Error.
+func CheckItems(n int) error {
+	if n <= MaxItems {
+		return nil
+	}
+	return apierr.StateTooManyItems.New(MaxItems)
 }
 
 // abilities reads what a bare component can do.

@@ -79,6 +79,9 @@ func (s *Service) BulkGet(ctx context.Context, store string, req BulkGetRequest)
 	if err != nil {
 		return nil, err
 	}
+	if err := CheckItems(len(req.Keys)); err != nil {
+		return nil, err
+	}
 	stored := make([]GetRequest, len(req.Keys))
 	for i, key := range req.Keys {
 		if err := checkKey(store, key); err != nil {
@@ -104,6 +107,9 @@ func (s *Service) BulkGet(ctx context.Context, store string, req BulkGetRequest)
 func (s *Service) Set(ctx context.Context, store string, items []SetRequest) error {
 	c, err := s.named(store)
 	if err != nil {
+		return err
+	}
+	if err := CheckItems(len(items)); err != nil {
 		return err
 	}
 	stored := make([]SetRequest, len(items))
@@ -155,6 +161,9 @@ func (s *Service) Delete(ctx context.Context, store string, req DeleteRequest) e
 func (s *Service) BulkDelete(ctx context.Context, store string, reqs []DeleteRequest) error {
 	c, err := s.named(store)
 	if err != nil {
+		return err
+	}
+	if err := CheckItems(len(reqs)); err != nil {
 		return err
 	}
 	stored := make([]DeleteRequest, len(reqs))

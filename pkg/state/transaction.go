@@ -28,6 +28,9 @@ func (s *Service) Transact(ctx context.Context, store string, ops []RawOperation
 			WithHelp("https://docs.dapr.io/reference/components-reference/supported-state-stores/",
 				"Check the list of state stores and the features they support")
 	}
+	if err := CheckItems(len(ops)); err != nil {
+		return err
+	}
 	stored, err := c.complete(ops)
 	if err != nil || len(stored) == 0 {
 		return err

@@ -67,6 +67,10 @@ func (c *connection) addresses() ([]string, error) {
 }
 
 func (c *connection) address(host string) (string, error) {
+	if strings.ContainsAny(host, "@/") {
+		return "", errors.New("metadata property redisHost: want host:port, not a URL (its value is not shown, for it may hold a password); " +
+			"user and password have the properties redisUsername and redisPassword, and enableTLS is what rediss: stands for")
+	}
 	_, port, err := net.SplitHostPort(host)
 	switch {
 	case err == nil && c.Port != 0 && port != strconv.Itoa(int(c.Port)):

@@ -22,6 +22,8 @@ func TestSettingsThatCannotBeUsed(t *testing.T) {
 		"only commas":           {[]string{"redisHost", " , "}, "metadata property redisHost is empty"},
 		"two ports":             {[]string{"redisHost", "h:1", "redisPort", "2"}, `metadata property redisPort: redis host "h:1" already contains port 1, but redisPort is set to 2`},
 		"port":                  {[]string{"redisPort", "70000"}, `metadata property redisPort: "70000" is not usable: want a whole number from 0 to 65535`},
+		"URL":                   {[]string{"redisHost", "rediss://user:hidden@h:1"}, "metadata property redisHost: want host:port, not a URL"},
+		"user":                  {[]string{"redisHost", "user:hidden@h:1"}, "metadata property redisHost: want host:port, not a URL"},
 		"database":              {[]string{"redisDB", "x"}, "metadata property redisDB:"},
 		"TLS":                   {[]string{"enableTLS", "maybe"}, "metadata property enableTLS:"},
 		"duration":              {[]string{"readTimeout", "soon"}, "metadata property readTimeout:"},
