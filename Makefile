@@ -23,9 +23,10 @@ build: $(BIN)/daprd ## build bin/daprd: one static binary
 $(BIN)/daprd: $(SOURCES)
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/daprd
 
+# The SDKs test the binary, which Go's test cache does not see.
 test: services ## install and start what the tests need, then run them all with the race detector
 	$(GO) test -race -timeout 15m $(PACKAGES)
-	cd test/sdk && $(GO) test -count=1 -timeout 10m ./... # they test the binary, which the cache does not see
+	cd test/sdk && $(GO) test -count=1 -timeout 10m ./...
 
 race: test ## the same as test: the race detector is always on
 

@@ -45,7 +45,8 @@ func (r *Runtime) loadComponents(ctx context.Context) (ending, error) {
 		}
 	}
 	r.log.Info("all outstanding components processed")
-	return end, r.openEndpoints(ctx, resources.HTTPEndpoints)
+	r.openEndpoints(ctx, resources.HTTPEndpoints)
+	return end, nil
 }
 
 // rank puts secret stores before the others.

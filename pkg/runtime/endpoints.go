@@ -17,7 +17,7 @@ import (
 
 // openEndpoints makes the HTTPEndpoint resources callable. Unlike a component, a bad one is an error only
 // for itself: it is logged and left out.
-func (r *Runtime) openEndpoints(ctx context.Context, found []config.HTTPEndpoint) error {
+func (r *Runtime) openEndpoints(ctx context.Context, found []config.HTTPEndpoint) {
 	var (
 		endpoints []messaging.Endpoint
 		names     []string
@@ -36,7 +36,6 @@ func (r *Runtime) openEndpoints(ctx context.Context, found []config.HTTPEndpoint
 	}
 	r.endpoints.Fill(messaging.NewEndpoints(endpoints))
 	r.httpEndpoints.Fill(names)
-	return nil
 }
 
 func (r *Runtime) endpoint(ctx context.Context, e *config.HTTPEndpoint) (endpoint messaging.Endpoint, err error) {
