@@ -61,8 +61,8 @@ func situations(taken string) map[string]situation {
 			{"fatal", "process component st error: couldn't find state store state.redis/v9", "exists in version v1", "st.yaml"}}},
 		"unknown category": {files: map[string]string{"st.yaml": store("st", "nosuch.redis")}, code: 1, says: [][]string{
 			{"fatal", "process component st error: incorrect type nosuch.redis", "state, workflow", "st.yaml (document 1, line 1)"}}},
-		"category of later": {files: map[string]string{"a.yaml": good, "ps.yaml": store("ps", "pubsub.redis", "redisHost", "h:1")}, code: carriesOn, says: [][]string{loaded,
-			{"warning", "component ps (pubsub.redis/v1) is passed over", "publish and subscribe", "501"}}},
+		"category of later": {files: map[string]string{"a.yaml": good, "wf.yaml": store("wf", "workflow.dapr", "a", "b")}, code: carriesOn, says: [][]string{loaded,
+			{"warning", "component wf (workflow.dapr/v1) is passed over", "workflow", "501"}}},
 		"known field with a wrong value": {files: map[string]string{"st.yaml": store("st", "state.redis", "redisHost", "127.0.0.1:1", "redisDB", "two")}, code: 1, says: [][]string{
 			{"fatal", "process component st error", "redisDB", `"two"`, "want", "st.yaml (document 1, line 1)"}}},
 		"wrong value ignored": {files: map[string]string{"a.yaml": good, "st.yaml": ignored(store("st", "state.redis", "redisDB", "two"))}, code: carriesOn, says: [][]string{loaded,

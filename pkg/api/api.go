@@ -3,8 +3,13 @@
 package api
 
 import (
+	"github.com/daprd/daprd/pkg/bindings"
+	"github.com/daprd/daprd/pkg/configuration"
+	"github.com/daprd/daprd/pkg/crypto"
+	"github.com/daprd/daprd/pkg/lock"
 	"github.com/daprd/daprd/pkg/messaging"
 	"github.com/daprd/daprd/pkg/metadata"
+	"github.com/daprd/daprd/pkg/pubsub"
 	"github.com/daprd/daprd/pkg/secrets"
 	"github.com/daprd/daprd/pkg/state"
 )
@@ -12,11 +17,16 @@ import (
 // Blocks are the building blocks. No field is nil; what a block needs and does not have yet it answers for
 // itself with its "not ready" error.
 type Blocks struct {
-	State     *state.Service
-	Secrets   *secrets.Service
-	Messaging *messaging.Direct
-	Metadata  *metadata.Service
-	Health    *metadata.Health
+	State         *state.Service
+	Secrets       *secrets.Service
+	PubSub        *pubsub.Service
+	Bindings      *bindings.Service
+	Configuration *configuration.Service
+	Lock          *lock.Service
+	Crypto        *crypto.Service
+	Messaging     *messaging.Direct
+	Metadata      *metadata.Service
+	Health        *metadata.Health
 	// Shutdown asks the sidecar to end: gracefully, or at once with exit code 1 when forced. It returns
 	// before the sidecar ends, so that the caller still gets its answer.
 	Shutdown func(forced bool)

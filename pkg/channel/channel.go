@@ -18,6 +18,10 @@ type App interface {
 	// Configuration asks the application for its settings (GET /dapr/config), once per start. An
 	// application that has none gives an empty one.
 	Configuration(ctx context.Context) (*AppConfiguration, error)
+	Subscriber
+	Bound
+	Updated
+	Prober
 	// Close ends the connections. Calls in flight fail.
 	Close() error
 }

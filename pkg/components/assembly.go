@@ -8,41 +8,158 @@ import (
 	"strings"
 
 	"github.com/daprd/daprd/pkg/config"
+	"github.com/daprd/daprd/pkg/configuration"
+	"github.com/daprd/daprd/pkg/crypto"
+	"github.com/daprd/daprd/pkg/lock"
+	"github.com/daprd/daprd/pkg/pubsub"
 	"github.com/daprd/daprd/pkg/secrets"
 	"github.com/daprd/daprd/pkg/state"
 )
 
-// The categories whose building block is here.
+// The categories of components.
 const (
-	categoryState        = "state"
-	categorySecretStores = "secretstores"
+	categoryState         = "state"
+	categorySecretStores  = "secretstores"
+	categoryPubSub        = "pubsub"
+	categoryConfiguration = "configuration"
+	categoryLock          = "lock"
+	categoryCrypto        = "crypto"
 )
 
-// assembly finds out how a component is made and put into service. The error is that of an unknown category
-// or type: it is known before secrets are fetched or waited for.
-func (l *Loader) assembly(c *config.Component) (func(context.Context) error, error) {
+// kind is how the components of one category are made and put into service: T is their contract, S what their block
+// itself reads of a manifest.
+type kind[T, S any] struct {
+	registry *Registry[T]
+	// settings come before the component is made: a manifest that the block cannot use connects to nothing.
+	settings func(spec *Spec, c *config.Component) (S, error)
+	add      func(name string, instance T, settings S) error
+	// features are the capabilities of a component in service, for the metadata API.
+	features func(name string) []string
+	// unknown and failed are Dapr's lines for a type that does not exist and for an initialisation that failed.
+	unknown, failed func(c *config.Component, err error) string
+}
+
+// plan is how one component is put into service. It gives its capabilities.
+type plan func(context.Context) (capabilities []string, err error)
+
+// plan finds out how a component is made and put into service. The error is that of an unknown category or type: it
+// is known before secrets are fetched or waited for.
+func (l *Loader) plan(c *config.Component) (plan, error) {
 	switch c.Category() {
 	case categoryState:
-		factory, err := l.deps.Set.State.Factory(c.Spec.Type, c.Spec.Version)
-		if err != nil {
-			l.deps.Log.Warnf("error creating state store %s (%s/%s): %s", c.Meta.Name, c.Spec.Type, c.Spec.Version, err)
-			return nil, err
-		}
-		return func(ctx context.Context) error { return l.addState(ctx, c, factory) }, nil
+		return assemble(l, c, kind[state.Store, state.Settings]{
+			registry: l.deps.Set.State,
+			settings: func(spec *Spec, c *config.Component) (state.Settings, error) {
+				return state.ParseSettings(spec.Properties, secretNames(c))
+			},
+			add:      l.deps.State.Add,
+			features: l.deps.State.Features,
+			unknown:  line("error creating state store %[1]s (%[2]s/%[3]s): %[4]s"),
+			failed:   line("error initializing state store %[1]s (%[2]s/%[3]s): %[4]s"),
+		})
 	case categorySecretStores:
-		factory, err := l.deps.Set.SecretStore.Factory(c.Spec.Type, c.Spec.Version)
-		if err != nil {
-			l.deps.Log.Warnf("failed to create secret store %s/%s: %s", c.Spec.Type, c.Spec.Version, err)
-			return nil, err
-		}
-		return func(ctx context.Context) error { return l.addSecretStore(ctx, c, factory) }, nil
+		return assemble(l, c, kind[secrets.Store, struct{}]{
+			registry: l.deps.Set.SecretStore,
+			add:      plainly(l.deps.Secrets.Add),
+			features: l.deps.Secrets.Features,
+			unknown:  line("failed to create secret store %[2]s/%[3]s: %[4]s"),
+			failed:   line("failed to init secret store %[2]s/%[3]s named %[1]s: %[4]s"),
+		})
+	case categoryPubSub:
+		return assemble(l, c, kind[pubsub.Broker, pubsub.Settings]{
+			registry: l.deps.Set.PubSub,
+			settings: ofProperties(pubsub.ParseSettings),
+			add:      l.deps.PubSub.Add,
+			features: l.deps.PubSub.Features,
+			unknown:  line("error creating pub sub %[1]s (%[2]s/%[3]s): %[4]s"),
+			failed:   line("error initializing pub sub %[2]s/%[3]s: %[4]s"),
+		})
+	case categoryConfiguration:
+		return assemble(l, c, kind[configuration.Store, struct{}]{
+			registry: l.deps.Set.Configuration,
+			add:      plainly(l.deps.Configuration.Add),
+			unknown:  line("error creating configuration store %[1]s (%[2]s/%[3]s): %[4]s"),
+			failed:   line("error initializing configuration store %[1]s (%[2]s/%[3]s): %[4]s"),
+		})
+	case categoryLock:
+		return assemble(l, c, kind[lock.Store, lock.Settings]{
+			registry: l.deps.Set.Lock,
+			settings: ofProperties(lock.ParseSettings),
+			add:      l.deps.Lock.Add,
+			unknown:  line("error creating lock store %[1]s (%[2]s/%[3]s): %[4]s"),
+			failed:   line("error initializing lock store %[1]s (%[2]s/%[3]s): %[4]s"),
+		})
+	case categoryCrypto:
+		return assemble(l, c, kind[crypto.Provider, struct{}]{
+			registry: l.deps.Set.Crypto,
+			add:      plainly(l.deps.Crypto.Add),
+			unknown:  line("error creating crypto provider %[1]s (%[2]s/%[3]s): %[4]s"),
+			failed:   line("error initializing crypto provider %[1]s (%[2]s/%[3]s): %[4]s"),
+		})
 	}
 	return nil, incorrectType(c)
 }
 
+// line is a text about a component: its name, type, version, and what went wrong.
+func line(format string) func(*config.Component, error) string {
+	return func(c *config.Component, err error) string {
+		return fmt.Sprintf(format, c.Meta.Name, c.Spec.Type, c.Spec.Version, err)
+	}
+}
+
+// plainly is for blocks that read nothing of a manifest.
+func plainly[T any](add func(string, T) error) func(string, T, struct{}) error {
+	return func(name string, instance T, _ struct{}) error { return add(name, instance) }
+}
+
+// ofProperties is for blocks that read the properties alone.
+func ofProperties[S any](parse func(map[string]string) (S, error)) func(*Spec, *config.Component) (S, error) {
+	return func(spec *Spec, _ *config.Component) (S, error) { return parse(spec.Properties) }
+}
+
+func assemble[T, S any](l *Loader, c *config.Component, k kind[T, S]) (plan, error) {
+	factory, err := k.registry.Factory(c.Spec.Type, c.Spec.Version)
+	if err != nil {
+		l.deps.Log.Warn(k.unknown(c, err))
+		return nil, err
+	}
+	return func(ctx context.Context) ([]string, error) {
+		if err := enlist(ctx, l, c, k, factory); err != nil {
+			l.deps.Log.Warn(k.failed(c, err))
+			return nil, err
+		}
+		if k.features == nil {
+			return nil, nil
+		}
+		return k.features(c.Meta.Name), nil
+	}, nil
+}
+
+// enlist makes a component and puts it into service; one that its block does not take is closed.
+func enlist[T, S any](ctx context.Context, l *Loader, c *config.Component, k kind[T, S], factory Factory[T]) error {
+	spec, err := l.resolve(ctx, c)
+	if err != nil {
+		return err
+	}
+	var settings S
+	if k.settings != nil {
+		if settings, err = k.settings(spec, c); err != nil {
+			return err
+		}
+	}
+	instance, err := build(ctx, l, c, spec, factory)
+	if err != nil {
+		return err
+	}
+	if err := k.add(c.Meta.Name, instance, settings); err != nil {
+		return errors.Join(err, shut(instance))
+	}
+	return nil
+}
+
 // incorrectType tells a category that does not exist.
 func incorrectType(c *config.Component) error {
-	known := []string{categoryState, categorySecretStores}
+	known := []string{categoryState, categorySecretStores, categoryPubSub, categoryConfiguration, categoryLock, categoryCrypto}
 	for category := range later {
 		known = append(known, category)
 	}
@@ -53,48 +170,4 @@ func incorrectType(c *config.Component) error {
 	}
 	return fmt.Errorf("incorrect type %s: want <category>.<name> with a category of %s, in lower case%s",
 		c.Spec.Type, strings.Join(known, ", "), similar)
-}
-
-func (l *Loader) addState(ctx context.Context, c *config.Component, factory Factory[state.Store]) (err error) {
-	defer func() {
-		if err != nil {
-			l.deps.Log.Warnf("error initializing state store %s (%s/%s): %s", c.Meta.Name, c.Spec.Type, c.Spec.Version, err)
-		}
-	}()
-	spec, err := l.resolve(ctx, c)
-	if err != nil {
-		return err
-	}
-	settings, err := state.ParseSettings(spec.Properties, secretNames(c))
-	if err != nil {
-		return err
-	}
-	store, err := build(ctx, l, c, spec, factory)
-	if err != nil {
-		return err
-	}
-	if err := l.deps.State.Add(c.Meta.Name, store, settings); err != nil {
-		return errors.Join(err, shut(store))
-	}
-	return nil
-}
-
-func (l *Loader) addSecretStore(ctx context.Context, c *config.Component, factory Factory[secrets.Store]) (err error) {
-	defer func() {
-		if err != nil {
-			l.deps.Log.Warnf("failed to init secret store %s/%s named %s: %s", c.Spec.Type, c.Spec.Version, c.Meta.Name, err)
-		}
-	}()
-	spec, err := l.resolve(ctx, c)
-	if err != nil {
-		return err
-	}
-	store, err := build(ctx, l, c, spec, factory)
-	if err != nil {
-		return err
-	}
-	if err := l.deps.Secrets.Add(c.Meta.Name, store); err != nil {
-		return errors.Join(err, shut(store))
-	}
-	return nil
 }

@@ -8,7 +8,12 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/daprd/daprd/pkg/bindings"
 	"github.com/daprd/daprd/pkg/config"
+	"github.com/daprd/daprd/pkg/configuration"
+	"github.com/daprd/daprd/pkg/crypto"
+	"github.com/daprd/daprd/pkg/lock"
+	"github.com/daprd/daprd/pkg/pubsub"
 	"github.com/daprd/daprd/pkg/secrets"
 	"github.com/daprd/daprd/pkg/state"
 )
@@ -24,11 +29,16 @@ type Counter interface {
 
 // Deps are what a Loader works with. No field is nil.
 type Deps struct {
-	Set       Set
-	State     *state.Service
-	Secrets   *secrets.Service
-	Templates config.Templates
-	Counter   Counter
+	Set           Set
+	State         *state.Service
+	Secrets       *secrets.Service
+	PubSub        *pubsub.Service
+	Bindings      *bindings.Service
+	Configuration *configuration.Service
+	Lock          *lock.Service
+	Crypto        *crypto.Service
+	Templates     config.Templates
+	Counter       Counter
 	// Log is the logger of the lines of loading, ComponentLog that of components (scope dapr.contrib).
 	Log, ComponentLog *logrus.Entry
 }
@@ -50,7 +60,7 @@ type Loader struct {
 	taken  map[string]config.Origin
 
 	mu     sync.Mutex
-	loaded []config.Component
+	loaded []Loaded
 }
 
 type request struct {
@@ -123,15 +133,22 @@ func (l *Loader) Load(ctx context.Context, component config.Component) error {
 	}
 }
 
-// Loaded are the components in use, in the order in which they were loaded.
-func (l *Loader) Loaded() []config.Component {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return append([]config.Component(nil), l.loaded...)
+// Loaded is a component in use.
+type Loaded struct {
+	config.Component
+	// Capabilities are in the words of the metadata API.
+	Capabilities []string
 }
 
-func (l *Loader) keep(c *config.Component) {
+// Loaded are the components in use, in the order in which they were loaded.
+func (l *Loader) Loaded() []Loaded {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.loaded = append(l.loaded, *c)
+	return append([]Loaded(nil), l.loaded...)
+}
+
+func (l *Loader) keep(c Loaded) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.loaded = append(l.loaded, c)
 }

@@ -377,8 +377,8 @@ func TestIgnoredErrors(t *testing.T) {
 
 func TestPassedOver(t *testing.T) {
 	tests := map[string]struct{ manifest, want string }{
-		"no such block yet": {manifest("ps", "pubsub.redis"),
-			"warning component ps (pubsub.redis/v1) is passed over: this daprd does not have publish and subscribe yet; calls of that API answer 501\n"},
+		"no such block yet": {manifest("wf", "workflow.dapr"),
+			"warning component wf (workflow.dapr/v1) is passed over: this daprd does not have workflow yet; calls of that API answer 501\n"},
 		"denied type": {manifest("st", "state.redis"),
 			"warning component 'st' cannot be loaded because components of type 'st (state.redis/v1)' are not allowed\n"},
 	}

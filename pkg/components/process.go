@@ -12,8 +12,7 @@ import (
 // later are the categories whose building block this daprd does not have yet. Their components are passed
 // over with a warning, so that a manifest folder shared with Dapr goes on working.
 var later = map[string]string{
-	"pubsub": "publish and subscribe", "bindings": "bindings", "configuration": "configuration", "lock": "lock",
-	"crypto": "cryptography", "middleware": "middleware", "conversation": "conversation", "workflow": "workflow",
+	"bindings": "bindings", "middleware": "middleware", "conversation": "conversation", "workflow": "workflow",
 }
 
 // process makes the component, then those that waited for it. Each has an error of its own, and its own
@@ -69,7 +68,7 @@ func (l *Loader) processOne(ctx context.Context, c *config.Component) (loaded bo
 		return false, err
 	}
 	l.checkInitTimeout(c)
-	assemble, err := l.assembly(c)
+	enlist, err := l.plan(c)
 	if err != nil {
 		l.deps.Counter.ComponentFailed(c.Spec.Type, "creation", c.Meta.Name)
 		return false, err
@@ -79,12 +78,13 @@ func (l *Loader) processOne(ctx context.Context, c *config.Component) (loaded bo
 		l.taken[c.Meta.Name] = c.Origin
 		return false, nil
 	}
-	if err := assemble(ctx); err != nil {
+	capabilities, err := enlist(ctx)
+	if err != nil {
 		l.deps.Counter.ComponentFailed(c.Spec.Type, "init", c.Meta.Name)
 		return false, err
 	}
 	l.taken[c.Meta.Name] = c.Origin
-	l.keep(c)
+	l.keep(Loaded{*c, capabilities})
 	l.deps.Log.Infof("component loaded. name: %s, type: %s/%s", c.Meta.Name, c.Spec.Type, c.Spec.Version)
 	l.deps.Counter.ComponentLoaded(c.Spec.Type)
 	return true, nil

@@ -5,7 +5,13 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/daprd/daprd/pkg/bindings"
+	"github.com/daprd/daprd/pkg/configuration"
+	"github.com/daprd/daprd/pkg/crypto"
+	"github.com/daprd/daprd/pkg/lock"
+	"github.com/daprd/daprd/pkg/middleware"
 	"github.com/daprd/daprd/pkg/nameresolution"
+	"github.com/daprd/daprd/pkg/pubsub"
 	"github.com/daprd/daprd/pkg/secrets"
 	"github.com/daprd/daprd/pkg/state"
 )
@@ -83,6 +89,14 @@ func (r *Registry[T]) Types() []string {
 type Set struct {
 	State       *Registry[state.Store]
 	SecretStore *Registry[secrets.Store]
+	PubSub      *Registry[pubsub.Broker]
+	// InputBinding and OutputBinding are the two sides of bindings: a type may be in one of them or in both.
+	InputBinding  *Registry[bindings.Input]
+	OutputBinding *Registry[bindings.Output]
+	Configuration *Registry[configuration.Store]
+	Lock          *Registry[lock.Store]
+	Crypto        *Registry[crypto.Provider]
+	Middleware    *Registry[middleware.Middleware]
 	// Resolver makes name resolvers; they are named in the Configuration, not by components.
 	Resolver *Registry[nameresolution.Resolver]
 }
@@ -90,8 +104,15 @@ type Set struct {
 // NewSet makes a set with empty registries.
 func NewSet() Set {
 	return Set{
-		State:       newRegistry[state.Store]("state", "state store"),
-		SecretStore: newRegistry[secrets.Store]("secretstores", "secret store"),
-		Resolver:    newRegistry[nameresolution.Resolver]("", "name resolver"),
+		State:         newRegistry[state.Store]("state", "state store"),
+		SecretStore:   newRegistry[secrets.Store]("secretstores", "secret store"),
+		PubSub:        newRegistry[pubsub.Broker]("pubsub", "message bus"),
+		InputBinding:  newRegistry[bindings.Input]("bindings", "input binding"),
+		OutputBinding: newRegistry[bindings.Output]("bindings", "output binding"),
+		Configuration: newRegistry[configuration.Store]("configuration", "configuration store"),
+		Lock:          newRegistry[lock.Store]("lock", "lock store"),
+		Crypto:        newRegistry[crypto.Provider]("crypto", "crypto provider"),
+		Middleware:    newRegistry[middleware.Middleware]("middleware.http", "HTTP middleware"),
+		Resolver:      newRegistry[nameresolution.Resolver]("", "name resolver"),
 	}
 }

@@ -1,6 +1,9 @@
 package grpc
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // group are methods of the API that the Configuration allows or denies together.
 type group struct {
@@ -14,7 +17,7 @@ type group struct {
 // groups are all methods of the Dapr service (reference: grpc-api 1.2).
 func groups() []group {
 	words := strings.Fields
-	return []group{
+	table := []group{
 		{key: "invoke.v1", methods: words("InvokeService")},
 		{key: "state.v1", methods: words("GetState GetBulkState SaveState DeleteState DeleteBulkState ExecuteStateTransaction")},
 		{key: "state.v1alpha1", methods: words("QueryStateAlpha1")},
@@ -22,25 +25,10 @@ func groups() []group {
 		{key: "metadata.v1", methods: words("GetMetadata SetMetadata")},
 		{key: "shutdown.v1", methods: words("Shutdown")},
 
-		{key: "publish.v1", missing: "publish", methods: words("PublishEvent")},
-		{key: "publish.v1", missing: "bulk publish", methods: words("BulkPublishEvent")},
-		{key: "publish.v1alpha1", missing: "bulk publish", methods: words("BulkPublishEventAlpha1")},
-		{key: "subscribe.v1alpha1", missing: "streaming subscription", methods: words("SubscribeTopicEventsAlpha1")},
-		{key: "bindings.v1", missing: "bindings", methods: words("InvokeBinding")},
 		{key: "actors.v1", missing: "actors", methods: words(`InvokeActor GetActorState ExecuteActorStateTransaction
 			RegisterActorTimer UnregisterActorTimer RegisterActorReminder UnregisterActorReminder
 			UnregisterActorRemindersByType ListActorReminders GetActorReminder RenameActorReminder`)},
 		{key: "actors.v1alpha1", missing: "actors", methods: words("SubscribeActorEventsAlpha1")},
-		{key: "configuration.v1", missing: "configuration",
-			methods: words("GetConfiguration SubscribeConfiguration UnsubscribeConfiguration")},
-		{key: "configuration.v1alpha1", missing: "configuration",
-			methods: words("GetConfigurationAlpha1 SubscribeConfigurationAlpha1 UnsubscribeConfigurationAlpha1")},
-		{key: "lock.v1alpha1", missing: "lock", methods: words("TryLockAlpha1")},
-		{key: "unlock.v1alpha1", missing: "lock", methods: words("UnlockAlpha1")},
-		{key: "crypto.v1alpha1", missing: "cryptography", methods: words("EncryptAlpha1 DecryptAlpha1")},
-		{key: "subtlecrypto.v1alpha1", missing: "subtle cryptography", methods: words(`SubtleGetKeyAlpha1
-			SubtleEncryptAlpha1 SubtleDecryptAlpha1 SubtleWrapKeyAlpha1 SubtleUnwrapKeyAlpha1 SubtleSignAlpha1
-			SubtleVerifyAlpha1`)},
 		{key: "workflows.v1alpha1", missing: "workflow", methods: words(`StartWorkflowAlpha1 GetWorkflowAlpha1
 			PurgeWorkflowAlpha1 TerminateWorkflowAlpha1 PauseWorkflowAlpha1 ResumeWorkflowAlpha1 RaiseEventWorkflowAlpha1`)},
 		{key: "workflows.v1beta1", missing: "workflow", methods: words(`StartWorkflowBeta1 GetWorkflowBeta1
@@ -51,6 +39,7 @@ func groups() []group {
 		{key: "conversation.v1alpha1", missing: "conversation", methods: words("ConverseAlpha1")},
 		{key: "conversation.v1alpha2", missing: "conversation", methods: words("ConverseAlpha2")},
 	}
+	return slices.Concat(table, pubsubGroups(), bindingsGroups(), configurationGroups(), lockGroups(), cryptoGroups())
 }
 
 // daprService begins the full name of every method of the API.

@@ -25,16 +25,19 @@ import (
 // appFunc is an application in the test's own process.
 type appFunc func(ctx context.Context, req *channel.Request) (*channel.Response, error)
 
-func (f appFunc) Invoke(ctx context.Context, req *channel.Request) (*channel.Response, error) {
-	return f(ctx, req)
+// invoked is an application that takes invocations only.
+type invoked struct {
+	channel.App
+	appFunc
 }
-func (f appFunc) Configuration(context.Context) (*channel.AppConfiguration, error) {
-	return &channel.AppConfiguration{}, nil
+
+func (i invoked) Invoke(ctx context.Context, req *channel.Request) (*channel.Response, error) {
+	return i.appFunc(ctx, req)
 }
-func (f appFunc) Close() error { return nil }
+func (i invoked) Close() error { return nil }
 
 func withApp(app appFunc) func(*sidecar) {
-	return func(s *sidecar) { s.app.Fill(app) }
+	return func(s *sidecar) { s.app.Fill(invoked{appFunc: app}) }
 }
 
 func TestInvokeReachesApp(t *testing.T) {
@@ -174,7 +177,7 @@ func TestInvokeFailures(t *testing.T) {
 	broken := errors.New("the app hung up")
 	s := start(t, func(s *sidecar) {
 		s.config.MaxBodySize = 1 << 10
-		s.app.Fill(appFunc(func(_ context.Context, req *channel.Request) (*channel.Response, error) {
+		s.app.Fill(invoked{appFunc: func(_ context.Context, req *channel.Request) (*channel.Response, error) {
 			switch req.Method {
 			case "error":
 				return nil, broken
@@ -188,7 +191,7 @@ func TestInvokeFailures(t *testing.T) {
 				return &channel.Response{Status: 302, Body: channel.Body{Bytes: bytes.Repeat([]byte("0123456789"), 10)}}, nil
 			}
 			return &channel.Response{Status: int(codes.Aborted), Message: "lost"}, nil
-		}))
+		}})
 	})
 	message := func(method string) *commonv1.InvokeRequest { return &commonv1.InvokeRequest{Method: method} }
 	for name, test := range map[string]struct {

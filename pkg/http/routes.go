@@ -1,5 +1,7 @@
 package http
 
+import "slices"
+
 // route is one row of the URL table.
 type route struct {
 	// methods are the verbs, "*" for any.
@@ -53,29 +55,21 @@ func (s *Server) table() []route {
 		{methods: get, versions: stable, path: "healthz/outbound", group: "healthz", name: "HealthzOutbound", handle: s.getOutboundHealth, public: true, health: true},
 		{methods: post, versions: stable, path: "shutdown", group: "shutdown", name: "Shutdown", handle: s.shutdown},
 	}
-	return append(table, unimplemented()...)
+	return slices.Concat(table, s.pubsubRoutes(), s.bindingsRoutes(), s.configurationRoutes(), s.lockRoutes(), s.cryptoRoutes(), unimplemented())
+}
+
+// missing are routes of APIs without a block.
+type missing []route
+
+func (m *missing) add(api, methods, versions, path, group, name string) {
+	*m = append(*m, route{methods: fields(methods), versions: fields(versions), path: path, group: group,
+		name: name, handle: notYet(api), segments: 2})
 }
 
 // unimplemented are the routes of the APIs that this sidecar does not have yet.
 func unimplemented() []route {
-	var table []route
-	add := func(api, methods, versions, path, group, name string) {
-		table = append(table, route{methods: fields(methods), versions: fields(versions), path: path, group: group,
-			name: name, handle: notYet(api), segments: 2})
-	}
-	add("publish", "POST PUT", v1, "publish/{name}/{topic:*}", "publish", "PublishEvent")
-	add("bulk publish", "POST PUT", v1+" "+alpha1, "publish/bulk/{name}/{topic:*}", "publish", "BulkPublishEvent")
-	add("bindings", "POST PUT", v1, "bindings/{name}", "bindings", "InvokeBinding")
-	add("configuration", "GET", v1+" "+alpha1, "configuration/{name}", "configuration", "GetConfiguration")
-	add("configuration", "GET", v1+" "+alpha1, "configuration/{name}/subscribe", "configuration", "SubscribeConfiguration")
-	add("configuration", "GET", v1+" "+alpha1, "configuration/{name}/{key}/unsubscribe", "configuration", "UnsubscribeConfiguration")
-	add("lock", "POST", alpha1, "lock/{name}", "lock", "TryLock")
-	add("lock", "POST", alpha1, "unlock/{name}", "unlock", "Unlock")
-	add("cryptography", "PUT", alpha1, "crypto/{name}/encrypt", "crypto", "Encrypt")
-	add("cryptography", "PUT", alpha1, "crypto/{name}/decrypt", "crypto", "Decrypt")
-	for _, operation := range []string{"getkey", "encrypt", "decrypt", "wrapkey", "unwrapkey", "sign", "verify"} {
-		add("subtle cryptography", "POST", alpha1, "subtlecrypto/{name}/"+operation, "subtlecrypto", "SubtleCrypto")
-	}
+	var table missing
+	add := table.add
 	const actor = "actors/{name}/{key}"
 	add("actors", "GET POST PUT DELETE", v1, actor+"/method/{method}", "actors", "InvokeActor")
 	add("actors", "POST PUT", v1, actor+"/state", "actors", "ExecuteActorStateTransaction")

@@ -12,7 +12,7 @@ import (
 // BenchmarkRemote is one call of 1 KiB with the headers of an ordinary client, over real sockets, both
 // sidecars in this process.
 func BenchmarkRemote(b *testing.B) {
-	peer := startCallee(b, "callee", appFunc(func(_ context.Context, req *channel.Request) (*channel.Response, error) {
+	peer := startCallee(b, "callee", serving(func(_ context.Context, req *channel.Request) (*channel.Response, error) {
 		return &channel.Response{Status: 200, ContentType: req.ContentType, Body: req.Body}, nil
 	}))
 	c := newCaller(b, map[string][]string{"callee": {peer.address}})

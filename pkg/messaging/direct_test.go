@@ -14,7 +14,7 @@ import (
 
 func TestRemoteCall(t *testing.T) {
 	var got channel.Request
-	app := appFunc(func(ctx context.Context, req *channel.Request) (*channel.Response, error) {
+	app := serving(func(ctx context.Context, req *channel.Request) (*channel.Response, error) {
 		got = *req
 		got.Header = append(channel.Header(nil), req.Header...)
 		for i, f := range got.Header {
@@ -115,7 +115,7 @@ func TestErrors(t *testing.T) {
 
 func TestLocalCallIsDirect(t *testing.T) {
 	c := newCaller(t, nil)
-	c.app.Fill(appFunc(func(_ context.Context, req *channel.Request) (*channel.Response, error) {
+	c.app.Fill(serving(func(_ context.Context, req *channel.Request) (*channel.Response, error) {
 		if len(req.Header) != 1 || req.Method != "m" {
 			t.Errorf("request %+v", req)
 		}

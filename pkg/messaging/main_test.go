@@ -22,16 +22,20 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// appFunc is an application in the test's own process.
-type appFunc func(ctx context.Context, req *channel.Request) (*channel.Response, error)
+// invoked is an application in the test's own process that takes invocations only.
+type invoked struct {
+	channel.App
+	answer func(ctx context.Context, req *channel.Request) (*channel.Response, error)
+}
 
-func (f appFunc) Invoke(ctx context.Context, req *channel.Request) (*channel.Response, error) {
-	return f(ctx, req)
+func serving(answer func(context.Context, *channel.Request) (*channel.Response, error)) channel.App {
+	return invoked{answer: answer}
 }
-func (f appFunc) Configuration(context.Context) (*channel.AppConfiguration, error) {
-	return &channel.AppConfiguration{}, nil
+
+func (i invoked) Invoke(ctx context.Context, req *channel.Request) (*channel.Response, error) {
+	return i.answer(ctx, req)
 }
-func (f appFunc) Close() error { return nil }
+func (i invoked) Close() error { return nil }
 
 // echo answers with the body that it got.
 func echo(_ context.Context, req *channel.Request) (*channel.Response, error) {

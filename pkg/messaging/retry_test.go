@@ -59,7 +59,7 @@ func TestDeadAddressBesideALivingOne(t *testing.T) {
 		"stream": func() channel.Body { return channel.Body{Stream: strings.NewReader("hello"), Length: -1} },
 	} {
 		t.Run(name, func(t *testing.T) {
-			peer := startCallee(t, "callee", appFunc(echo))
+			peer := startCallee(t, "callee", serving(echo))
 			dead := nowhere(t)
 			forgotten := 0
 			for _, order := range [][]string{{dead, peer.address}, {peer.address, dead}} {
@@ -166,7 +166,7 @@ func TestPauseEndsWithTheCaller(t *testing.T) {
 
 // TestReplicaVanishesUnderLoad cuts one of two replicas off in the middle of calls.
 func TestReplicaVanishesUnderLoad(t *testing.T) {
-	first, second := startCallee(t, "callee", appFunc(echo)), startCallee(t, "callee", appFunc(echo))
+	first, second := startCallee(t, "callee", serving(echo)), startCallee(t, "callee", serving(echo))
 	c := neverPause(t, first.address, second.address)
 	calls, failed := load(t, c, func() { first.server.Stop() })
 	if failed != nil {
@@ -177,7 +177,7 @@ func TestReplicaVanishesUnderLoad(t *testing.T) {
 
 // TestReplicaDrainsUnderLoad has one of two replicas go away in order.
 func TestReplicaDrainsUnderLoad(t *testing.T) {
-	first, second := startCallee(t, "callee", appFunc(echo)), startCallee(t, "callee", appFunc(echo))
+	first, second := startCallee(t, "callee", serving(echo)), startCallee(t, "callee", serving(echo))
 	c := neverPause(t, first.address, second.address)
 	calls, failed := load(t, c, func() { first.server.GracefulStop() })
 	if failed != nil {
@@ -245,7 +245,7 @@ func oneCall(ctx context.Context, c *caller, body string) error {
 // TestDrainLetsCallsEnd holds a call open while its sidecar says goodbye.
 func TestDrainLetsCallsEnd(t *testing.T) {
 	arrived, answer := make(chan struct{}), make(chan struct{})
-	slow := startCallee(t, "callee", appFunc(func(ctx context.Context, req *channel.Request) (*channel.Response, error) {
+	slow := startCallee(t, "callee", serving(func(ctx context.Context, req *channel.Request) (*channel.Response, error) {
 		close(arrived)
 		<-answer
 		return &channel.Response{Status: 200, Body: channel.Body{Bytes: []byte("slow")}}, nil
@@ -267,7 +267,7 @@ func TestDrainLetsCallsEnd(t *testing.T) {
 		slow.server.GracefulStop()
 	}()
 	// Another sidecar takes over; the call at the first one goes on meanwhile.
-	fresh := startCallee(t, "callee", appFunc(echo))
+	fresh := startCallee(t, "callee", serving(echo))
 	c.directory.mu.Lock()
 	c.directory.addresses["callee"] = []string{fresh.address}
 	c.directory.mu.Unlock()
@@ -283,11 +283,11 @@ func TestDrainLetsCallsEnd(t *testing.T) {
 
 func TestBothReplicasGetCalls(t *testing.T) {
 	var first, second atomic.Int64
-	count := func(n *atomic.Int64) appFunc {
-		return func(ctx context.Context, req *channel.Request) (*channel.Response, error) {
+	count := func(n *atomic.Int64) channel.App {
+		return serving(func(ctx context.Context, req *channel.Request) (*channel.Response, error) {
 			n.Add(1)
 			return echo(ctx, req)
-		}
+		})
 	}
 	a, b := startCallee(t, "callee", count(&first)), startCallee(t, "callee", count(&second))
 	c := neverPause(t, a.address, b.address)
@@ -303,11 +303,11 @@ func TestBothReplicasGetCalls(t *testing.T) {
 
 // TestAddressOfAnother has a caller that remembers an address at which another sidecar listens by now.
 func TestAddressOfAnother(t *testing.T) {
-	other := startCallee(t, "other", appFunc(func(context.Context, *channel.Request) (*channel.Response, error) {
+	other := startCallee(t, "other", serving(func(context.Context, *channel.Request) (*channel.Response, error) {
 		t.Error("the other app got the call")
 		return nil, errors.New("wrong app")
 	}))
-	peer := startCallee(t, "callee", appFunc(echo))
+	peer := startCallee(t, "callee", serving(echo))
 	c := neverPause(t, other.address, peer.address)
 	for range 4 {
 		if err := oneCall(within(t), c, "x"); err != nil {
@@ -323,7 +323,7 @@ func TestOldSidecar(t *testing.T) {
 		t.Fatal(err)
 	}
 	slot := new(ready.Slot[channel.App])
-	slot.Fill(appFunc(echo))
+	slot.Fill(serving(echo))
 	desc := messaging.NewCallee("callee", slot, messaging.AllowAll{}, 0).ServiceDesc()
 	desc.Streams = nil
 	old := &callee{address: listener.Addr().String(), server: newServer()}

@@ -76,7 +76,7 @@ func TestCallLocalStreamChecks(t *testing.T) {
 		{"for this app, among others", messages{{Request: withHeader("destination-app-id", "other", "callee")}}, 0, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			client := daprClient(t, startCallee(t, "callee", appFunc(echo)))
+			client := daprClient(t, startCallee(t, "callee", serving(echo)))
 			stream, err := client.CallLocalStream(within(t))
 			if err != nil {
 				t.Fatal(err)
@@ -112,7 +112,7 @@ func TestCallLocalStreamChecks(t *testing.T) {
 }
 
 func TestCallLocal(t *testing.T) {
-	client := daprClient(t, startCallee(t, "callee", appFunc(echo)))
+	client := daprClient(t, startCallee(t, "callee", serving(echo)))
 	req := internalRequest("m")
 	req.Message.Data = dataOf(strings.Repeat("x", 200_000))
 	res, err := client.CallLocal(within(t), req)
@@ -138,7 +138,7 @@ func TestCalleeWithoutApp(t *testing.T) {
 }
 
 func TestActorsAnswerUnimplemented(t *testing.T) {
-	client := daprClient(t, startCallee(t, "callee", appFunc(echo)))
+	client := daprClient(t, startCallee(t, "callee", serving(echo)))
 	_, err := client.CallActor(within(t), internalRequest("m"))
 	if status.Code(err) != codes.Unimplemented || !strings.Contains(err.Error(), "does not host actors yet") {
 		t.Errorf("CallActor: %v", err)
@@ -245,7 +245,7 @@ func (d denying) Allow(_ context.Context, method, verb string) error {
 func TestPolicySeesTheCanonicalMethod(t *testing.T) {
 	listener := listen(t)
 	peer := &callee{address: listener.Addr().String(), server: newServer()}
-	service := messaging.NewCallee("callee", filled(appFunc(echo)), denying{method: "admin/delete"}, 0)
+	service := messaging.NewCallee("callee", filled(serving(echo)), denying{method: "admin/delete"}, 0)
 	peer.server.RegisterService(service.ServiceDesc(), service)
 	peer.serve(t, listener)
 	client := daprClient(t, peer)
@@ -266,7 +266,7 @@ func TestGRPCAnswer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	peer := startCallee(t, "callee", appFunc(func(context.Context, *channel.Request) (*channel.Response, error) {
+	peer := startCallee(t, "callee", serving(func(context.Context, *channel.Request) (*channel.Response, error) {
 		return &channel.Response{
 			Status: int(codes.NotFound), Message: "no such thing", Details: details.Proto(),
 			Trailer: channel.Header{{Name: "x-t", Value: "1"}, {Name: "y-bin", Value: "\xff\x00"}},
@@ -309,7 +309,7 @@ func TestUnaryAnswerLimit(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			listener := listen(t)
 			c := &callee{address: listener.Addr().String(), server: newServer()}
-			service := messaging.NewCallee("callee", filled(appFunc(func(context.Context, *channel.Request) (*channel.Response, error) {
+			service := messaging.NewCallee("callee", filled(serving(func(context.Context, *channel.Request) (*channel.Response, error) {
 				return &channel.Response{Status: 200, Body: test.body}, nil
 			})), messaging.AllowAll{}, maxBody)
 			c.server.RegisterService(service.ServiceDesc(), service)

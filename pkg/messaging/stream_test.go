@@ -31,7 +31,7 @@ func within(t testing.TB) context.Context {
 }
 
 func TestBodiesFlowBothWaysAtOnce(t *testing.T) {
-	peer := startCallee(t, "callee", appFunc(echoStream))
+	peer := startCallee(t, "callee", serving(echoStream))
 	c := newCaller(t, map[string][]string{"callee": {peer.address}})
 	r, w := io.Pipe()
 	res, err := c.Invoke(within(t), "callee", &channel.Request{
@@ -60,7 +60,7 @@ func TestBodiesFlowBothWaysAtOnce(t *testing.T) {
 
 func TestBodySizes(t *testing.T) {
 	const chunk = 32<<10 - 64 // what one message carries
-	peer := startCallee(t, "callee", appFunc(func(ctx context.Context, req *channel.Request) (*channel.Response, error) {
+	peer := startCallee(t, "callee", serving(func(ctx context.Context, req *channel.Request) (*channel.Response, error) {
 		res, err := echo(ctx, req)
 		if err == nil && req.Query == "stream" {
 			res.Body = channel.Body{Stream: bytes.NewReader(res.Body.Bytes), Length: -1}
@@ -112,7 +112,7 @@ func TestGibibyteInBoundedMemory(t *testing.T) {
 	if raceDetector {
 		size, bound = 64<<20, 60<<20
 	}
-	peer := startCallee(t, "callee", appFunc(echoStream))
+	peer := startCallee(t, "callee", serving(echoStream))
 	c := newCaller(t, map[string][]string{"callee": {peer.address}})
 	runtime.GC()
 	before := heapInUse()
@@ -157,7 +157,7 @@ func heapInUse() uint64 {
 
 func TestEventsArriveAsTheyAreSent(t *testing.T) {
 	r, w := io.Pipe()
-	peer := startCallee(t, "callee", appFunc(func(context.Context, *channel.Request) (*channel.Response, error) {
+	peer := startCallee(t, "callee", serving(func(context.Context, *channel.Request) (*channel.Response, error) {
 		return &channel.Response{Status: 200, ContentType: "text/event-stream", Body: channel.Body{Stream: r, Length: -1}}, nil
 	}))
 	c := newCaller(t, map[string][]string{"callee": {peer.address}})
@@ -185,7 +185,7 @@ func TestEventsArriveAsTheyAreSent(t *testing.T) {
 
 func TestCancelReachesTheApp(t *testing.T) {
 	arrived, cancelled := make(chan struct{}), make(chan error, 1)
-	peer := startCallee(t, "callee", appFunc(func(ctx context.Context, _ *channel.Request) (*channel.Response, error) {
+	peer := startCallee(t, "callee", serving(func(ctx context.Context, _ *channel.Request) (*channel.Response, error) {
 		close(arrived)
 		<-ctx.Done()
 		cancelled <- ctx.Err()
@@ -210,7 +210,7 @@ func TestCancelReachesTheApp(t *testing.T) {
 
 func TestClosingAnAnswerEndsTheApp(t *testing.T) {
 	ended := make(chan struct{})
-	peer := startCallee(t, "callee", appFunc(func(ctx context.Context, _ *channel.Request) (*channel.Response, error) {
+	peer := startCallee(t, "callee", serving(func(ctx context.Context, _ *channel.Request) (*channel.Response, error) {
 		context.AfterFunc(ctx, func() { close(ended) })
 		return &channel.Response{Status: 200, Body: channel.Body{Stream: endless{}, Length: -1}}, nil
 	}))
@@ -243,7 +243,7 @@ func await(t testing.TB, signal <-chan struct{}) {
 func TestAppBreaksOff(t *testing.T) {
 	for name, length := range map[string]int64{"of unknown length": -1, "of known length": 100 << 10} {
 		t.Run(name, func(t *testing.T) {
-			peer := startCallee(t, "callee", appFunc(func(context.Context, *channel.Request) (*channel.Response, error) {
+			peer := startCallee(t, "callee", serving(func(context.Context, *channel.Request) (*channel.Response, error) {
 				stream := io.MultiReader(strings.NewReader("begun"), failing{io.ErrUnexpectedEOF})
 				return &channel.Response{Status: 200, Body: channel.Body{Stream: stream, Length: length}}, nil
 			}))
@@ -278,7 +278,7 @@ func TestRequestBreaksOff(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			read := make(chan error, 1)
-			peer := startCallee(t, "callee", appFunc(func(_ context.Context, req *channel.Request) (*channel.Response, error) {
+			peer := startCallee(t, "callee", serving(func(_ context.Context, req *channel.Request) (*channel.Response, error) {
 				_, err := io.ReadAll(req.Body.Reader())
 				read <- err
 				return nil, err
@@ -301,7 +301,7 @@ func TestRequestBreaksOff(t *testing.T) {
 
 // TestEarlyAnswer has an application that answers without reading what it is sent.
 func TestEarlyAnswer(t *testing.T) {
-	peer := startCallee(t, "callee", appFunc(func(context.Context, *channel.Request) (*channel.Response, error) {
+	peer := startCallee(t, "callee", serving(func(context.Context, *channel.Request) (*channel.Response, error) {
 		return &channel.Response{Status: 413, Body: channel.Body{Bytes: []byte("too much")}}, nil
 	}))
 	c := newCaller(t, map[string][]string{"callee": {peer.address}})
@@ -333,7 +333,7 @@ func (c *client) Close() error {
 
 // TestClosingAnAnswerEndsTheUpload has an application that answers while the client still sends.
 func TestClosingAnAnswerEndsTheUpload(t *testing.T) {
-	peer := startCallee(t, "callee", appFunc(func(context.Context, *channel.Request) (*channel.Response, error) {
+	peer := startCallee(t, "callee", serving(func(context.Context, *channel.Request) (*channel.Response, error) {
 		return &channel.Response{Status: 200}, nil
 	}))
 	c := newCaller(t, map[string][]string{"callee": {peer.address}})

@@ -37,8 +37,8 @@ func withholding(_ context.Context, req *channel.Request) (*channel.Response, er
 // waits for the body.
 func TestWithheld(t *testing.T) {
 	for name, peer := range map[string]*callee{
-		"streamed": startCallee(t, "callee", appFunc(withholding)),
-		"unary":    startOldPeer(t, appFunc(withholding)),
+		"streamed": startCallee(t, "callee", serving(withholding)),
+		"unary":    startOldPeer(t, serving(withholding)),
 	} {
 		c := newCaller(t, map[string][]string{"callee": {peer.address}})
 		for _, test := range []struct {

@@ -20,7 +20,7 @@ func (r *Runtime) loadComponents(ctx context.Context) (ending, error) {
 	end := ending{close: func(context.Context) error {
 		stop()
 		wait.Wait()
-		return errors.Join(r.state.Close(), r.secrets.Close())
+		return errors.Join(r.bindings.Close(), r.pubsub.Close(), r.state.Close(), r.settings.Close(), r.locks.Close(), r.crypto.Close(), r.secrets.Close())
 	}}
 	r.log.Info("loading components")
 	resources, err := config.ReadFolders(r.cfg.ResourcesPaths...)

@@ -13,16 +13,22 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/daprd/daprd/pkg/api"
+	"github.com/daprd/daprd/pkg/bindings"
 	"github.com/daprd/daprd/pkg/channel"
 	"github.com/daprd/daprd/pkg/components"
 	"github.com/daprd/daprd/pkg/config"
+	"github.com/daprd/daprd/pkg/configuration"
+	"github.com/daprd/daprd/pkg/crypto"
 	"github.com/daprd/daprd/pkg/grpc"
+	"github.com/daprd/daprd/pkg/lock"
 	"github.com/daprd/daprd/pkg/logging"
 	"github.com/daprd/daprd/pkg/messaging"
 	"github.com/daprd/daprd/pkg/metadata"
 	"github.com/daprd/daprd/pkg/metrics"
 	"github.com/daprd/daprd/pkg/nameresolution"
+	"github.com/daprd/daprd/pkg/pubsub"
 	"github.com/daprd/daprd/pkg/ready"
+	"github.com/daprd/daprd/pkg/resiliency"
 	"github.com/daprd/daprd/pkg/secrets"
 	"github.com/daprd/daprd/pkg/state"
 	"github.com/daprd/daprd/pkg/version"
@@ -49,8 +55,14 @@ type Runtime struct {
 
 	metrics   *metrics.Registry
 	health    *metadata.Health
+	policies  *resiliency.Policies
 	state     *state.Service
 	secrets   *secrets.Service
+	pubsub    *pubsub.Service
+	bindings  *bindings.Service
+	settings  *configuration.Service
+	locks     *lock.Service
+	crypto    *crypto.Service
 	loader    *components.Loader
 	peers     *messaging.Peers
 	messaging *messaging.Direct
@@ -82,22 +94,35 @@ func New(cfg Config, deps Deps) (*Runtime, error) {
 		configuration: config.DefaultConfiguration()}
 	r.metrics = metrics.New(cfg.AppID, cfg.Namespace)
 	r.health = metadata.NewHealth(cfg.AppID)
+	r.policies = resiliency.New()
 	r.state = state.NewService(state.Deps{AppID: cfg.AppID, Namespace: cfg.Namespace, Log: r.log, Observer: r.metrics})
 	r.secrets = secrets.NewService(r.metrics)
+	r.wireBlocks()
 	r.loader = components.NewLoader(components.Deps{
-		Set: deps.Components, State: r.state, Secrets: r.secrets, Counter: r.metrics,
+		Set: deps.Components, State: r.state, Secrets: r.secrets, PubSub: r.pubsub, Bindings: r.bindings, Configuration: r.settings,
+		Lock: r.locks, Crypto: r.crypto, Counter: r.metrics,
 		Templates: config.Templates{AppID: cfg.AppID, Namespace: cfg.Namespace, PodName: cfg.PodName},
 		Log:       r.log, ComponentLog: deps.Logs.Scope("dapr.contrib"),
 	})
 	r.wireMessaging()
 	r.blocks = api.Blocks{
-		State: r.state, Secrets: r.secrets, Messaging: r.messaging, Health: r.health, Shutdown: r.shutdown,
+		State: r.state, Secrets: r.secrets, PubSub: r.pubsub, Bindings: r.bindings, Configuration: r.settings, Lock: r.locks, Crypto: r.crypto,
+		Messaging: r.messaging, Health: r.health, Shutdown: r.shutdown,
 		Metadata: metadata.New(metadata.Sources{
 			ID: cfg.AppID, RuntimeVersion: version.Version(), EnabledFeatures: r.enabledFeatures,
 			Components: r.loadedComponents, HTTPEndpoints: r.endpointNames, App: r.appConnection,
 		}),
 	}
 	return r, nil
+}
+
+// wireBlocks makes the blocks that reach the application or other systems.
+func (r *Runtime) wireBlocks() {
+	r.pubsub = pubsub.NewService(pubsub.Deps{AppID: r.cfg.AppID, Namespace: r.cfg.Namespace, App: &r.app, Policies: r.policies, Log: r.log})
+	r.bindings = bindings.NewService(bindings.Deps{App: &r.app, Policies: r.policies, Log: r.log})
+	r.settings = configuration.NewService(configuration.Deps{App: &r.app, Policies: r.policies, Log: r.log})
+	r.locks = lock.NewService(lock.Deps{AppID: r.cfg.AppID, Policies: r.policies})
+	r.crypto = crypto.NewService(crypto.Deps{Policies: r.policies})
 }
 
 func (r *Runtime) wireMessaging() {

@@ -23,6 +23,8 @@ var table = []stage{
 	{"app channel", (*Runtime).openChannel},
 	{"direct messaging", (*Runtime).openMessaging},
 	{"actors", (*Runtime).startActors},
+	{"pubsub", (*Runtime).subscribe},
+	{"bindings", (*Runtime).readBindings},
 }
 
 // Announce writes the first lines of the log: they come before anything can fail.
@@ -46,4 +48,14 @@ func (r *Runtime) startActors(context.Context) (ending, error) {
 		r.log.Warn("failed to init actors: this daprd does not have actors yet")
 	}
 	return ending{}, nil
+}
+
+// subscribe begins to deliver messages to the application.
+func (r *Runtime) subscribe(ctx context.Context) (ending, error) {
+	return ending{settle: r.pubsub.Drain}, r.pubsub.Start(ctx)
+}
+
+// readBindings begins to bring events of input bindings to the application.
+func (r *Runtime) readBindings(ctx context.Context) (ending, error) {
+	return ending{settle: r.bindings.Stop}, r.bindings.Start(ctx)
 }

@@ -103,6 +103,19 @@ func (s *Service) Stores() []Description {
 	return all
 }
 
+// Features are the capabilities of a store, for the metadata API.
+func (s *Service) Features(name string) []string {
+	store, ok := (*s.stores.Load())[name]
+	if !ok {
+		return nil
+	}
+	words := make([]string, len(store.features))
+	for i, feature := range store.features {
+		words[i] = string(feature)
+	}
+	return words
+}
+
 // ActorStore is the name of the store that holds the state of actors, if there is one.
 func (s *Service) ActorStore() (string, bool) { return s.stores.Load().actorStore() }
 

@@ -1,0 +1,99 @@
+package channel
+
+import (
+	"context"
+	"errors"
+
+	"github.com/daprd/daprd/pkg/config"
+)
+
+// Subscriber is the application as a receiver of messages.
+type Subscriber interface {
+	// Subscriptions are the topics that the application itself asks for (GET /dapr/subscribe or
+	// ListTopicSubscriptions), once per start. An application that does not implement the call has none.
+	Subscriptions(ctx context.Context) ([]config.TopicSubscription, error)
+	// Deliver brings one message. The error is about reaching the application, which then has not judged the
+	// message: Unreachable tells. What the application said, an error status included, is the answer.
+	Deliver(ctx context.Context, event *TopicEvent) (TopicAnswer, error)
+	// DeliverBulk brings several messages in one call and gives an answer for each, in their order.
+	DeliverBulk(ctx context.Context, events *BulkTopicEvent) ([]TopicAnswer, error)
+}
+
+// TopicEvent is one message on its way to the application.
+type TopicEvent struct {
+	PubSub, Topic string
+	// Path is that of the rule that matched.
+	Path string
+	// Body is the CloudEvent as JSON.
+	Body []byte
+	// Metadata is what the broker knows of the message; it goes along as headers.
+	Metadata map[string]string
+}
+
+// BulkTopicEvent is several messages of one topic and one path.
+type BulkTopicEvent struct {
+	ID            string
+	PubSub, Topic string
+	Path          string
+	Entries       []BulkEntry
+	Metadata      map[string]string
+}
+
+// BulkEntry is one message of several.
+type BulkEntry struct {
+	ID string
+	// Data is a CloudEvent as JSON, or the message's own bytes where Raw says so.
+	Data        []byte
+	Raw         bool
+	ContentType string
+	Metadata    map[string]string
+}
+
+// Verdict is what the application decided about a message.
+type Verdict int
+
+// The verdicts, with the numbers of the protocol's TopicEventResponseStatus.
+const (
+	Success Verdict = iota
+	Retry
+	Drop
+)
+
+// TopicAnswer is what the application said of a message.
+type TopicAnswer struct {
+	Verdict Verdict
+	// Status is an HTTP status (100 and up) or a gRPC code, as in Response.
+	Status int
+	// Reason says why it was no success, for the log; the application's own words may be in it.
+	Reason string
+}
+
+var errNotYet = errors.New("not implemented")
+
+func (a *http1) Subscriptions(context.Context) ([]config.TopicSubscription, error) {
+	return nil, errNotYet
+}
+func (a *http1) Deliver(context.Context, *TopicEvent) (TopicAnswer, error) {
+	return TopicAnswer{}, errNotYet
+}
+func (a *http1) DeliverBulk(context.Context, *BulkTopicEvent) ([]TopicAnswer, error) {
+	return nil, errNotYet
+}
+func (a *h2c) Subscriptions(context.Context) ([]config.TopicSubscription, error) {
+	return nil, errNotYet
+}
+func (a *h2c) Deliver(context.Context, *TopicEvent) (TopicAnswer, error) {
+	return TopicAnswer{}, errNotYet
+}
+func (a *h2c) DeliverBulk(context.Context, *BulkTopicEvent) ([]TopicAnswer, error) {
+	return nil, errNotYet
+}
+func (a *grpcApp) Subscriptions(context.Context) ([]config.TopicSubscription, error) {
+	return nil, errNotYet
+}
+func (a *grpcApp) Deliver(context.Context, *TopicEvent) (TopicAnswer, error) {
+	return TopicAnswer{}, errNotYet
+}
+func (a *grpcApp) DeliverBulk(context.Context, *BulkTopicEvent) ([]TopicAnswer, error) {
+	return nil, errNotYet
+}
