@@ -54,7 +54,9 @@ func (s *Service) named(name string) (*component, bool) { return nil, false }
 
 // hand publishes through the broker's decorators what is complete already: the last step of Publish, and the way of
 // dead letters.
-func (s *Service) hand(ctx context.Context, c *component, req *PublishRequest) error { return errNotYet }
+func (s *Service) hand(ctx context.Context, c *component, req *PublishRequest) error {
+	return errNotYet
+}
 
 var errNotYet = errors.New("publish and subscribe is not there yet")
 
