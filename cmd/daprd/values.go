@@ -18,7 +18,7 @@ func (f *flags) config(getenv func(string) string) (runtime.Config, error) {
 	c.Mode = runtime.Mode(f.mode)
 	c.Namespace, c.PodName, c.HostAddress = getenv("NAMESPACE"), getenv("POD_NAME"), getenv("DAPR_HOST_IP")
 	c.APIToken, c.AppToken = security.NewToken(getenv("DAPR_API_TOKEN")), security.NewToken(getenv("APP_API_TOKEN"))
-	c.DisableH2C = truthy(getenv("DAPR_HTTP_DISABLE_H2C"))
+	c.DisableH2C = config.Truthy(getenv("DAPR_HTTP_DISABLE_H2C"))
 	if c.AppChannelAddress == "" {
 		c.AppChannelAddress = runtime.DefaultAppChannelAddress
 	}
@@ -156,12 +156,4 @@ func withoutEmpty(list []string) (kept []string) {
 		}
 	}
 	return kept
-}
-
-func truthy(text string) bool {
-	switch strings.ToLower(strings.TrimSpace(text)) {
-	case "1", "t", "true", "y", "yes", "on":
-		return true
-	}
-	return false
 }

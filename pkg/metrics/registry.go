@@ -48,6 +48,7 @@ type Registry struct {
 	settings   Settings
 
 	state, secret *operations
+	crypto        *operations
 	http          *httpFamilies
 	grpc          *grpcFamilies
 	runtime       *runtimeFamilies
@@ -69,6 +70,7 @@ func (r *Registry) Configure(settings Settings) {
 	r.settings = settings
 	r.state = newOperations(r, "state")
 	r.secret = newOperations(r, "secret")
+	r.crypto = newOperations(r, "crypto")
 	r.http = newHTTPFamilies(r)
 	r.grpc = newGRPCFamilies(r)
 	r.runtime = newRuntimeFamilies(r)

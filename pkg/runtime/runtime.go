@@ -122,7 +122,7 @@ func (r *Runtime) wireBlocks() {
 	r.bindings = bindings.NewService(bindings.Deps{App: &r.app, Policies: r.policies, Log: r.log})
 	r.settings = configuration.NewService(configuration.Deps{App: &r.app, Policies: r.policies, Log: r.log})
 	r.locks = lock.NewService(lock.Deps{AppID: r.cfg.AppID, Policies: r.policies})
-	r.crypto = crypto.NewService(crypto.Deps{Policies: r.policies})
+	r.crypto = crypto.NewService(crypto.Deps{Policies: r.policies, Observer: r.metrics})
 }
 
 func (r *Runtime) wireMessaging() {

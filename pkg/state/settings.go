@@ -3,6 +3,8 @@ package state
 import (
 	"fmt"
 	"strings"
+
+	"github.com/daprd/daprd/pkg/config"
 )
 
 // The properties of a component that are meant for the block. Their names match in any case.
@@ -47,7 +49,7 @@ func ParseSettings(properties, secretNames map[string]string) (Settings, error) 
 		return Settings{}, err
 	}
 	actors, _ := property(properties, propertyActorStateStore)
-	return Settings{KeyPrefix: keyPrefix, ActorStateStore: truthy(actors), keys: keys}, nil
+	return Settings{KeyPrefix: keyPrefix, ActorStateStore: config.Truthy(actors), keys: keys}, nil
 }
 
 func property(properties map[string]string, name string) (string, bool) {
@@ -60,13 +62,4 @@ func property(properties map[string]string, name string) (string, bool) {
 		}
 	}
 	return "", false
-}
-
-// truthy knows the words that Dapr takes for yes.
-func truthy(value string) bool {
-	switch strings.ToLower(strings.TrimSpace(value)) {
-	case "1", "t", "true", "y", "yes", "on":
-		return true
-	}
-	return false
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 
 	"github.com/daprd/daprd/pkg/components"
+	"github.com/daprd/daprd/pkg/components/keyring"
 	"github.com/daprd/daprd/pkg/components/localenv"
 	"github.com/daprd/daprd/pkg/components/localfile"
 	"github.com/daprd/daprd/pkg/components/memory"
@@ -23,6 +24,10 @@ func All() components.Set {
 	set.State.Register(sqlite.NewState, "sqlite", "sqlite3")
 	set.SecretStore.Register(localenv.NewSecretStore, "local.env")
 	set.SecretStore.Register(localfile.NewSecretStore, "local.file")
+
+	set.Crypto.Register(keyring.NewLocalStorage, "dapr.localstorage")
+	set.Crypto.Register(keyring.NewJWKS, "dapr.jwks")
+
 	set.Resolver.Register(newMDNS, "mdns")
 	set.Resolver.Register(sqlite.NewResolver, "sqlite")
 	return set
