@@ -121,6 +121,7 @@ type transport interface {
 	invoke(ctx context.Context, call invocation) meaning
 	metadata(ctx context.Context) meaning
 	setMetadata(ctx context.Context, key, value string) meaning
+	cryptoAPI
 }
 
 type stateItem struct {

@@ -23,9 +23,6 @@ var notYet = map[string]string{
 	"bindings":      "POST,PUT /v1.0/bindings/b",
 	"configuration": "GET /v1.0/configuration/c; GET /v1.0-alpha1/configuration/c; GET /v1.0/configuration/c/subscribe; GET /v1.0-alpha1/configuration/c/id/unsubscribe",
 	"lock":          "POST /v1.0-alpha1/lock/l; POST /v1.0-alpha1/unlock/l",
-	"cryptography":  "PUT /v1.0-alpha1/crypto/c/encrypt; PUT /v1.0-alpha1/crypto/c/decrypt",
-	"subtle cryptography": "POST /v1.0-alpha1/subtlecrypto/c/getkey; POST /v1.0-alpha1/subtlecrypto/c/encrypt; POST /v1.0-alpha1/subtlecrypto/c/decrypt; " +
-		"POST /v1.0-alpha1/subtlecrypto/c/wrapkey; POST /v1.0-alpha1/subtlecrypto/c/unwrapkey; POST /v1.0-alpha1/subtlecrypto/c/sign; POST /v1.0-alpha1/subtlecrypto/c/verify",
 	"actors": "GET,POST,PUT,DELETE /v1.0/actors/T/1/method/m; POST,PUT /v1.0/actors/T/1/state; GET /v1.0/actors/T/1/state/k; " +
 		"GET,POST,PUT,DELETE /v1.0/actors/T/1/reminders/r; POST,PUT,DELETE /v1.0/actors/T/1/timers/t",
 	"workflow": "POST /v1.0/workflows/w/name/start; GET /v1.0-beta1/workflows/w/id; POST /v1.0-alpha1/workflows/w/id/pause; " +
@@ -36,7 +33,8 @@ var notYet = map[string]string{
 
 // served are the methods of the gRPC API that this sidecar has.
 var served = []string{"InvokeService", "GetState", "GetBulkState", "SaveState", "QueryStateAlpha1", "DeleteState", "DeleteBulkState",
-	"ExecuteStateTransaction", "GetSecret", "GetBulkSecret", "GetMetadata", "SetMetadata", "Shutdown"}
+	"ExecuteStateTransaction", "EncryptAlpha1", "DecryptAlpha1", "SubtleGetKeyAlpha1", "SubtleEncryptAlpha1", "SubtleDecryptAlpha1",
+	"SubtleWrapKeyAlpha1", "SubtleUnwrapKeyAlpha1", "SubtleSignAlpha1", "SubtleVerifyAlpha1", "GetSecret", "GetBulkSecret", "GetMetadata", "SetMetadata", "Shutdown"}
 
 // TestNotYet: every part of Dapr's API that is not there says so, over both transports and in the same
 // words, and is never taken for an invocation.
@@ -61,7 +59,7 @@ func TestNotYet(t *testing.T) {
 			}
 		}
 	}
-	if routes < 50 {
+	if routes < 30 {
 		t.Errorf("%d routes were asked for", routes)
 	}
 	conn := dial(t, s.GRPCAddress().String())
@@ -84,7 +82,7 @@ func TestNotYet(t *testing.T) {
 			t.Errorf("%s: HTTP does not call it %q", method, api)
 		}
 	}
-	if methods < 60 {
+	if methods < 40 {
 		t.Errorf("%d methods were called", methods)
 	}
 }
