@@ -32,6 +32,9 @@ var scratch string
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) int {
+	if socket := os.Getenv(componentSocket); socket != "" {
+		return serveComponent(socket)
+	}
 	var err error
 	if scratch, err = os.MkdirTemp("", "daprd-test-"); err != nil {
 		fmt.Fprintln(os.Stderr, err)

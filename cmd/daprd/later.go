@@ -84,8 +84,6 @@ func variables() [][2]string {
 		{"DAPR_UNSAFE_SKIP_CONTAINER_UID_GID_CHECK", "Kubernetes mode"},
 		{"DAPR_ENABLE_HOT_RELOADING", "hot reload"},
 		{"DAPR_SCHEDULER_HOST_ADDRESS_DNS_A", "jobs"},
-		{"DAPR_COMPONENTS_SOCKETS_FOLDER", "pluggable components"},
-		{"DAPR_COMPONENT_SOCKETS_FOLDER", "pluggable components"},
 		{"OTEL_EXPORTER_OTLP_ENDPOINT", "export of traces"},
 		{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "export of traces"},
 	}

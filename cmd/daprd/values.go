@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"strconv"
@@ -18,6 +19,8 @@ func (f *flags) config(getenv func(string) string) (runtime.Config, error) {
 	c.Mode = runtime.Mode(f.mode)
 	c.Namespace, c.PodName, c.HostAddress = getenv("NAMESPACE"), getenv("POD_NAME"), getenv("DAPR_HOST_IP")
 	c.APIToken, c.AppToken = security.NewToken(getenv("DAPR_API_TOKEN")), security.NewToken(getenv("APP_API_TOKEN"))
+	// The injector of Dapr sets the second name, its sidecar reads the first.
+	c.SocketsFolder = cmp.Or(getenv("DAPR_COMPONENTS_SOCKETS_FOLDER"), getenv("DAPR_COMPONENT_SOCKETS_FOLDER"))
 	c.DisableH2C = config.Truthy(getenv("DAPR_HTTP_DISABLE_H2C"))
 	if c.AppChannelAddress == "" {
 		c.AppChannelAddress = runtime.DefaultAppChannelAddress

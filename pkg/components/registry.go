@@ -1,9 +1,12 @@
 package components
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/sirupsen/logrus"
 
 	"github.com/daprd/daprd/pkg/bindings"
 	"github.com/daprd/daprd/pkg/configuration"
@@ -99,6 +102,9 @@ type Set struct {
 	Middleware    *Registry[middleware.Middleware]
 	// Resolver makes name resolvers; they are named in the Configuration, not by components.
 	Resolver *Registry[nameresolution.Resolver]
+	// Discover adds the types of component processes that serve on sockets of the folder, "" for the usual one. It is
+	// called once, before components are loaded; nil where a build has no such thing.
+	Discover func(ctx context.Context, folder string, log logrus.FieldLogger)
 }
 
 // NewSet makes a set with empty registries.

@@ -22,6 +22,9 @@ func (r *Runtime) loadComponents(ctx context.Context) (ending, error) {
 		wait.Wait()
 		return errors.Join(r.bindings.Close(), r.pubsub.Close(), r.state.Close(), r.settings.Close(), r.locks.Close(), r.crypto.Close(), r.secrets.Close())
 	}}
+	if discover := r.deps.Components.Discover; discover != nil {
+		discover(ctx, r.cfg.SocketsFolder, r.deps.Logs.Scope("dapr.runtime"))
+	}
 	r.log.Info("loading components")
 	resources, err := config.ReadFolders(r.cfg.ResourcesPaths...)
 	if err != nil {

@@ -79,6 +79,8 @@ type Config struct {
 
 	// ResourcesPaths are folders of manifests; each must exist.
 	ResourcesPaths []string
+	// SocketsFolder is where component processes serve, "" for the usual one (DAPR_COMPONENTS_SOCKETS_FOLDER).
+	SocketsFolder string
 	// ConfigFiles are files with a Configuration each; later ones win key by key.
 	ConfigFiles []string
 

@@ -5,11 +5,14 @@ package catalogue
 import (
 	"context"
 
+	"github.com/sirupsen/logrus"
+
 	"github.com/daprd/daprd/pkg/components"
 	"github.com/daprd/daprd/pkg/components/keyring"
 	"github.com/daprd/daprd/pkg/components/localenv"
 	"github.com/daprd/daprd/pkg/components/localfile"
 	"github.com/daprd/daprd/pkg/components/memory"
+	"github.com/daprd/daprd/pkg/components/pluggable"
 	"github.com/daprd/daprd/pkg/components/redis"
 	"github.com/daprd/daprd/pkg/components/sqlite"
 	"github.com/daprd/daprd/pkg/nameresolution"
@@ -30,6 +33,10 @@ func All() components.Set {
 
 	set.Resolver.Register(newMDNS, "mdns")
 	set.Resolver.Register(sqlite.NewResolver, "sqlite")
+
+	set.Discover = func(ctx context.Context, folder string, log logrus.FieldLogger) {
+		pluggable.Discover(ctx, folder, set, log)
+	}
 	return set
 }
 
