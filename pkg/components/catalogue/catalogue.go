@@ -24,6 +24,7 @@ func All() components.Set {
 	set := components.NewSet()
 	set.State.Register(memory.NewState, "in-memory")
 	set.State.Register(redis.NewState, "redis")
+	set.PubSub.Register(redis.NewPubSub, "redis")
 	set.State.Register(sqlite.NewState, "sqlite", "sqlite3")
 	set.SecretStore.Register(localenv.NewSecretStore, "local.env")
 	set.SecretStore.Register(localfile.NewSecretStore, "local.file")

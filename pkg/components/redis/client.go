@@ -70,6 +70,9 @@ func (c *client) failed(err error) error {
 	return fmt.Errorf("redis at %s: %w", c.at, err)
 }
 
+// alive asks whether the server answers.
+func (c *client) alive(ctx context.Context) error { return c.failed(c.UniversalClient.Ping(ctx).Err()) }
+
 // isAnswer tells an answer of the server from a failure to reach it.
 func isAnswer(err error) bool {
 	var answer redis.Error

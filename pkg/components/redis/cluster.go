@@ -68,12 +68,13 @@ func (layout) BeforeProcessPipeline(ctx context.Context, _ []redis.Cmder) (conte
 // AfterProcessPipeline has nothing to do.
 func (layout) AfterProcessPipeline(context.Context, []redis.Cmder) error { return nil }
 
-// commands are those that this package sends. The library knows by itself where EVAL has its keys.
+// commands are those that this package sends. The library knows by itself where EVAL and XREADGROUP have their keys.
 func commands() map[string]*redis.CommandInfo {
 	all := make(map[string]*redis.CommandInfo)
-	for _, name := range []string{"get", "hmget", "json.get"} {
+	for _, name := range []string{"get", "hmget", "json.get", "set", "del", "incr", "xadd", "xack", "xclaim", "xpending"} {
 		all[name] = &redis.CommandInfo{Name: name, FirstKeyPos: 1}
 	}
+	all["xgroup"] = &redis.CommandInfo{Name: "xgroup", FirstKeyPos: 2}
 	for _, name := range []string{"ping", "info", "command", "eval", "evalsha", "ft.create", "ft.dropindex", "ft.search"} {
 		all[name] = &redis.CommandInfo{Name: name}
 	}

@@ -176,5 +176,8 @@ func (s *stateStore) steps(ops []state.Operation, documents bool) ([]step, error
 	return steps, nil
 }
 
+// Ping asks whether the server answers.
+func (s *stateStore) Ping(ctx context.Context) error { return s.client.alive(ctx) }
+
 // Close ends the connections.
 func (s *stateStore) Close() error { return s.client.Close() }
