@@ -33,7 +33,9 @@ func (h header) purpose() (keep keeper, why string) {
 		keep = keepComponent
 	case "HTTPEndpoint":
 		keep = keepHTTPEndpoint
-	case "Subscription", "Resiliency", "WorkflowAccessPolicy", "MCPServer":
+	case "Resiliency":
+		keep = keepResiliency
+	case "Subscription", "WorkflowAccessPolicy", "MCPServer":
 		return nil, fmt.Sprintf("the %s %s is passed over: this daprd does not have that kind yet", h.Kind, h.Meta.Name)
 	default:
 		return nil, ""

@@ -47,6 +47,10 @@ func (c *comparison) compare(node *yaml.Node, t reflect.Type, path string) {
 		}
 	case node.Kind == yaml.MappingNode && t.Kind() == reflect.Struct:
 		c.fields(node, t, path)
+	case node.Kind == yaml.MappingNode && t.Kind() == reflect.Map:
+		for i := 0; i+1 < len(node.Content); i += 2 {
+			c.compare(node.Content[i+1], t.Elem(), strings.TrimPrefix(path+"."+node.Content[i].Value, "."))
+		}
 	case node.Kind == yaml.SequenceNode && t.Kind() == reflect.Slice:
 		for i, entry := range node.Content {
 			c.compare(entry, t.Elem(), fmt.Sprintf("%s[%d]", path, i))
@@ -98,7 +102,7 @@ func expected(t reflect.Type) string {
 	case reflect.Float64:
 		return "a number"
 	case reflect.Map:
-		return "a mapping of texts"
+		return "a mapping, each value " + expected(t.Elem())
 	case reflect.Slice:
 		return "a list, each entry " + expected(t.Elem())
 	case reflect.Pointer:

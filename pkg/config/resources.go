@@ -16,6 +16,7 @@ const maxFile = 16 << 20
 type Resources struct {
 	Components    []Component
 	HTTPEndpoints []HTTPEndpoint
+	Resiliencies  []Resiliency
 	// Warnings tell of files and documents that were passed over, a line each.
 	Warnings []string
 }

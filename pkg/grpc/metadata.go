@@ -40,6 +40,9 @@ func metadataAnswer(all info.Info) *runtimev1.GetMetadataResponse {
 	for _, name := range all.HTTPEndpoints {
 		answer.HttpEndpoints = append(answer.HttpEndpoints, &runtimev1.MetadataHTTPEndpoint{Name: name})
 	}
+	for _, name := range all.Resiliencies {
+		answer.Resiliencies = append(answer.Resiliencies, &runtimev1.MetadataResiliency{Name: name})
+	}
 	if all.App != (info.AppConnection{}) {
 		answer.AppConnectionProperties = &runtimev1.AppConnectionProperties{
 			Port:           int32(all.App.Port),

@@ -29,6 +29,7 @@ func TestMetadata(t *testing.T) {
 			{Name: "st", Type: "state.in-memory", Version: "v1", Capabilities: []string{"ETAG"}}},
 		ExtendedMetadata: map[string]string{"cli": "run", "daprRuntimeVersion": "1.18.3"},
 		HttpEndpoints:    []*runtimev1.MetadataHTTPEndpoint{{Name: "github"}},
+		Resiliencies:     []*runtimev1.MetadataResiliency{{Name: "policies"}},
 		AppConnectionProperties: &runtimev1.AppConnectionProperties{Port: 6000, Protocol: "http",
 			ChannelAddress: "127.0.0.1", MaxConcurrency: 7},
 		ActorRuntime: &runtimev1.ActorRuntime{RuntimeStatus: runtimev1.ActorRuntime_DISABLED},

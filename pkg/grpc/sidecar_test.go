@@ -267,6 +267,7 @@ func newMetadata() *metadata.Service {
 			return []metadata.Component{{Name: "st", Type: "state.in-memory", Version: "v1", Capabilities: []string{"ETAG"}}}
 		},
 		HTTPEndpoints: func() []string { return []string{"github"} },
+		Resiliencies:  func() []string { return []string{"policies"} },
 		App: func() metadata.AppConnection {
 			return metadata.AppConnection{Port: 6000, Protocol: "http", ChannelAddress: "127.0.0.1", MaxConcurrency: 7}
 		},

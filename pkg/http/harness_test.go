@@ -75,6 +75,7 @@ func start(t testing.TB, set setup) *sidecar {
 					return []metadata.Component{{Name: "st", Type: "state.redis", Version: "v1", Capabilities: []string{"ETAG"}}}
 				},
 				HTTPEndpoints: func() []string { return nil },
+				Resiliencies:  func() []string { return []string{"policies"} },
 				App: func() metadata.AppConnection {
 					return metadata.AppConnection{Port: 6000, Protocol: "http", ChannelAddress: "127.0.0.1"}
 				},

@@ -20,6 +20,7 @@ type metadataBody struct {
 	HTTPEndpoints   []named           `json:"httpEndpoints,omitempty"`
 	App             *appConnection    `json:"appConnectionProperties,omitempty"`
 	ActorRuntime    actorRuntime      `json:"actorRuntime"`
+	Resiliencies    []named           `json:"resiliencies,omitempty"`
 }
 
 type (
@@ -78,6 +79,9 @@ func newMetadataBody(info metadata.Info) metadataBody {
 	}
 	for _, endpoint := range info.HTTPEndpoints {
 		body.HTTPEndpoints = append(body.HTTPEndpoints, named{endpoint})
+	}
+	for _, name := range info.Resiliencies {
+		body.Resiliencies = append(body.Resiliencies, named{name})
 	}
 	if app := appConnection(info.App); app != (appConnection{}) {
 		body.App = &app

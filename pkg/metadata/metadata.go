@@ -20,8 +20,10 @@ type Info struct {
 	// Extended holds what applications and the CLI have set, and daprRuntimeVersion.
 	Extended      map[string]string
 	HTTPEndpoints []string
-	App           AppConnection
-	ActorRuntime  ActorRuntime
+	// Resiliencies are the Resiliency resources in force.
+	Resiliencies []string
+	App          AppConnection
+	ActorRuntime ActorRuntime
 }
 
 // ActorCount is the number of active actors of one type.
@@ -73,6 +75,7 @@ type Sources struct {
 	EnabledFeatures    func() []string
 	Components         func() []Component
 	HTTPEndpoints      func() []string
+	Resiliencies       func() []string
 	App                func() AppConnection
 }
 
@@ -107,6 +110,7 @@ func (s *Service) Info() Info {
 		Components:      s.sources.Components(),
 		Extended:        s.attributes(),
 		HTTPEndpoints:   s.sources.HTTPEndpoints(),
+		Resiliencies:    s.sources.Resiliencies(),
 		App:             s.sources.App(),
 		ActorRuntime:    ActorRuntime{Status: ActorsDisabled},
 	}

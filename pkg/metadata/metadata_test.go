@@ -19,6 +19,7 @@ func service() *metadata.Service {
 			return []metadata.Component{{Name: "c", Type: "state.redis", Version: "v1"}}
 		},
 		HTTPEndpoints: func() []string { return []string{"e"} },
+		Resiliencies:  func() []string { return []string{"r"} },
 		App:           func() metadata.AppConnection { return metadata.AppConnection{Port: 6000, Protocol: "http"} },
 	})
 }
@@ -31,7 +32,7 @@ func TestInfo(t *testing.T) {
 		}
 	}
 	want := metadata.Info{
-		ID: "app", RuntimeVersion: "1.2.3", EnabledFeatures: []string{"F"}, HTTPEndpoints: []string{"e"},
+		ID: "app", RuntimeVersion: "1.2.3", EnabledFeatures: []string{"F"}, HTTPEndpoints: []string{"e"}, Resiliencies: []string{"r"},
 		Components:   []metadata.Component{{Name: "c", Type: "state.redis", Version: "v1"}},
 		Extended:     map[string]string{"cliPID": "8", "daprRuntimeVersion": "1.2.3"},
 		App:          metadata.AppConnection{Port: 6000, Protocol: "http"},

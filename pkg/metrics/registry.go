@@ -52,6 +52,7 @@ type Registry struct {
 	http          *httpFamilies
 	grpc          *grpcFamilies
 	runtime       *runtimeFamilies
+	resiliency    *resiliencyFamilies
 }
 
 // New makes the registry with the process and Go collectors in it. Configure makes the families.
@@ -74,6 +75,7 @@ func (r *Registry) Configure(settings Settings) {
 	r.http = newHTTPFamilies(r)
 	r.grpc = newGRPCFamilies(r)
 	r.runtime = newRuntimeFamilies(r)
+	r.resiliency = newResiliencyFamilies(r)
 }
 
 func (r *Registry) counter(name, help string, labels ...string) *prometheus.CounterVec {

@@ -26,7 +26,7 @@ func (r *Runtime) loadComponents(ctx context.Context) (ending, error) {
 		discover(ctx, r.cfg.SocketsFolder, r.deps.Logs.Scope("dapr.runtime"))
 	}
 	r.log.Info("loading components")
-	resources, err := config.ReadFolders(r.cfg.ResourcesPaths...)
+	resources, err := r.resources()
 	if err != nil {
 		return end, fmt.Errorf("failed to load components: %w", err)
 	}

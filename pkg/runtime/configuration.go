@@ -49,11 +49,6 @@ func (r *Runtime) loadConfiguration(context.Context) (ending, error) {
 	return ending{}, nil
 }
 
-func (r *Runtime) loadResiliency(context.Context) (ending, error) {
-	r.log.Debug("Resiliency is not enabled.")
-	return ending{}, nil
-}
-
 func (r *Runtime) establishSecurity(context.Context) (ending, error) {
 	r.log.Infof("%s mode configured", r.cfg.Mode)
 	r.log.Infof("app id: %s", r.cfg.AppID)

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -76,6 +77,8 @@ type Runtime struct {
 
 	// configuration is the defaults until its stage.
 	configuration *config.Configuration
+	// resources reads the folders, once.
+	resources func() (*config.Resources, error)
 	// httpEndpoints are the names of the HTTPEndpoint resources in use.
 	httpEndpoints ready.Slot[[]string]
 	internal      internalListener
@@ -94,7 +97,8 @@ func New(cfg Config, deps Deps) (*Runtime, error) {
 		configuration: config.DefaultConfiguration()}
 	r.metrics = metrics.New(cfg.AppID, cfg.Namespace)
 	r.health = metadata.NewHealth(cfg.AppID)
-	r.policies = resiliency.New()
+	r.policies = resiliency.New(resiliency.WithLog(deps.Logs.Scope("dapr.runtime.resiliency")), resiliency.WithObserver(r.metrics))
+	r.resources = sync.OnceValues(func() (*config.Resources, error) { return config.ReadFolders(cfg.ResourcesPaths...) })
 	r.state = state.NewService(state.Deps{AppID: cfg.AppID, Namespace: cfg.Namespace, Log: r.log, Observer: r.metrics})
 	r.secrets = secrets.NewService(r.metrics)
 	r.wireBlocks()
@@ -110,7 +114,7 @@ func New(cfg Config, deps Deps) (*Runtime, error) {
 		Messaging: r.messaging, Health: r.health, Shutdown: r.shutdown,
 		Metadata: metadata.New(metadata.Sources{
 			ID: cfg.AppID, RuntimeVersion: version.Version(), EnabledFeatures: r.enabledFeatures,
-			Components: r.loadedComponents, HTTPEndpoints: r.endpointNames, App: r.appConnection,
+			Components: r.loadedComponents, HTTPEndpoints: r.endpointNames, Resiliencies: r.policies.Names, App: r.appConnection,
 		}),
 	}
 	return r, nil

@@ -1,0 +1,5 @@
+//go:build race
+
+package resiliency_test
+
+const raceDetector = true
