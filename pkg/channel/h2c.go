@@ -11,18 +11,20 @@ import (
 
 	"google.golang.org/grpc"
 
+	"github.com/daprd/daprd/pkg/middleware"
 	"github.com/daprd/daprd/pkg/tracing"
 )
 
 // h2c is an application that speaks HTTP/2 in cleartext, with prior knowledge.
 type h2c struct {
 	target    target
+	pipeline  *middleware.Pipeline
 	transport *http.Transport
 	sockets   sockets
 }
 
 func openH2C(settings Settings) *h2c {
-	a := &h2c{target: target{
+	a := &h2c{pipeline: settings.Pipeline, target: target{
 		scheme:      "http",
 		host:        settings.Address,
 		appID:       settings.AppID,
@@ -42,6 +44,14 @@ func openH2C(settings Settings) *h2c {
 
 // Invoke sends req and gives the answer once its header is there; bodies stream as over HTTP/1.1.
 func (a *h2c) Invoke(ctx context.Context, req *Request) (*Response, error) {
+	if chain := a.pipeline.Take(); chain != nil {
+		return through(ctx, chain, a.target.host, req, a.call)
+	}
+	return a.call(ctx, req)
+}
+
+// call is Invoke behind the pipeline.
+func (a *h2c) call(ctx context.Context, req *Request) (*Response, error) {
 	if err := checkVerb(req.Verb); err != nil {
 		return nil, err
 	}

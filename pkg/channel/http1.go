@@ -10,6 +10,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/daprd/daprd/pkg/middleware"
 )
 
 // http1 is an application that speaks HTTP/1.1.
@@ -18,6 +20,7 @@ import (
 // whole; so only its header codec is used, over connections of our own.
 type http1 struct {
 	target    target
+	pipeline  *middleware.Pipeline
 	pool      *pool
 	exchanges sync.Pool
 	uploads   sync.WaitGroup
@@ -36,7 +39,9 @@ func openHTTP1(settings Settings, secure bool) *http1 {
 		t.scheme = "https"
 		config = besideUs()
 	}
-	return newHTTP1(t, newPool(settings.Address, config))
+	a := newHTTP1(t, newPool(settings.Address, config))
+	a.pipeline = settings.Pipeline
+	return a
 }
 
 func newHTTP1(t target, p *pool) *http1 {
@@ -53,6 +58,14 @@ func besideUs() *tls.Config {
 // Invoke sends req and gives the answer once its header is there. Bodies of 64 KiB and less, both ways,
 // pass in one piece; larger and unmeasured ones stream, and an answer may come before the request ends.
 func (a *http1) Invoke(ctx context.Context, req *Request) (*Response, error) {
+	if chain := a.pipeline.Take(); chain != nil {
+		return through(ctx, chain, a.target.host, req, a.call)
+	}
+	return a.call(ctx, req)
+}
+
+// call is Invoke behind the pipeline.
+func (a *http1) call(ctx context.Context, req *Request) (*Response, error) {
 	if err := checkVerb(req.Verb); err != nil {
 		return nil, err
 	}

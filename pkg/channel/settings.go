@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/daprd/daprd/pkg/middleware"
 	"github.com/daprd/daprd/pkg/security"
 )
 
@@ -28,6 +29,8 @@ type Settings struct {
 	// held whole (--max-body-size); 0 is no bound. Bodies of HTTP applications stream, and their bound is
 	// kept where they enter.
 	MaxBodySize int64
+	// Pipeline is the middleware around every call to an HTTP application but the health probe; nil is none.
+	Pipeline *middleware.Pipeline
 }
 
 var errNoAddress = errors.New("open app channel: the app's address is missing: set --app-port")

@@ -11,6 +11,7 @@ import (
 	"github.com/daprd/daprd/pkg/configuration"
 	"github.com/daprd/daprd/pkg/crypto"
 	"github.com/daprd/daprd/pkg/lock"
+	"github.com/daprd/daprd/pkg/middleware"
 	"github.com/daprd/daprd/pkg/pubsub"
 	"github.com/daprd/daprd/pkg/secrets"
 	"github.com/daprd/daprd/pkg/state"
@@ -24,6 +25,7 @@ const (
 	categoryConfiguration = "configuration"
 	categoryLock          = "lock"
 	categoryCrypto        = "crypto"
+	categoryMiddleware    = "middleware"
 )
 
 // kind is how the components of one category are made and put into service: T is their contract, S what their block
@@ -96,6 +98,16 @@ func (l *Loader) plan(c *config.Component) (plan, error) {
 			unknown:  line("error creating crypto provider %[1]s (%[2]s/%[3]s): %[4]s"),
 			failed:   line("error initializing crypto provider %[1]s (%[2]s/%[3]s): %[4]s"),
 		})
+	case categoryMiddleware:
+		return assemble(l, c, kind[middleware.Middleware, middleware.Settings]{
+			registry: l.deps.Set.Middleware,
+			settings: func(spec *Spec, _ *config.Component) (middleware.Settings, error) {
+				return middleware.Settings{Type: spec.Type, Version: spec.Version}, nil
+			},
+			add:     l.deps.Middleware.Add,
+			unknown: line("error creating HTTP middleware %[1]s (%[2]s/%[3]s): %[4]s"),
+			failed:  line("error initializing HTTP middleware %[1]s (%[2]s/%[3]s): %[4]s"),
+		})
 	}
 	return nil, incorrectType(c)
 }
@@ -159,7 +171,7 @@ func enlist[T, S any](ctx context.Context, l *Loader, c *config.Component, k kin
 
 // incorrectType tells a category that does not exist.
 func incorrectType(c *config.Component) error {
-	known := []string{categoryState, categorySecretStores, categoryPubSub, categoryConfiguration, categoryLock, categoryCrypto}
+	known := []string{categoryState, categorySecretStores, categoryPubSub, categoryConfiguration, categoryLock, categoryCrypto, categoryMiddleware}
 	for category := range later {
 		known = append(known, category)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/daprd/daprd/pkg/configuration"
 	"github.com/daprd/daprd/pkg/crypto"
 	"github.com/daprd/daprd/pkg/lock"
+	"github.com/daprd/daprd/pkg/middleware"
 	"github.com/daprd/daprd/pkg/pubsub"
 	"github.com/daprd/daprd/pkg/secrets"
 	"github.com/daprd/daprd/pkg/state"
@@ -37,6 +38,7 @@ type Deps struct {
 	Configuration *configuration.Service
 	Lock          *lock.Service
 	Crypto        *crypto.Service
+	Middleware    *middleware.Service
 	Templates     config.Templates
 	Counter       Counter
 	// Log is the logger of the lines of loading, ComponentLog that of components (scope dapr.contrib).

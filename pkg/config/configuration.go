@@ -110,14 +110,11 @@ func (c *Configuration) NotInUse() (parts []string) {
 		name string
 	}{
 		{!c.Spec.AccessControl.isDefault(), "accessControl (calls of other apps are NOT checked)"},
-		{len(c.Spec.HTTPPipeline.Handlers) > 0, "httpPipeline (requests do NOT pass its middleware)"},
-		{len(c.Spec.AppHTTPPipeline.Handlers) > 0, "appHttpPipeline (requests do NOT pass its middleware)"},
 		{c.Spec.Tracing.enabled(), "tracing"},
 		{metric.RecordErrorCodes, key + ".recordErrorCodes"},
 		{len(metric.HTTP.PathMatching) > 0, key + ".http.pathMatching"},
 		{metric.HTTP.ExcludeVerbs, key + ".http.excludeVerbs"},
 		{len(metric.Rules) > 0, key + ".rules"},
-		{c.Spec.WASM.StrictSandbox, "wasm"},
 		{c.Spec.Workflow.isSet(), "workflow"},
 	} {
 		if part.set {

@@ -191,10 +191,9 @@ func TestNotInUse(t *testing.T) {
 	if got := DefaultConfiguration().NotInUse(); got != nil {
 		t.Errorf("of the defaults: %q", got)
 	}
-	want := []string{"Configuration's spec.accessControl (calls of other apps are NOT checked)", "Configuration's spec.httpPipeline (requests do NOT pass its middleware)",
-		"Configuration's spec.appHttpPipeline (requests do NOT pass its middleware)", "Configuration's spec.tracing",
+	want := []string{"Configuration's spec.accessControl (calls of other apps are NOT checked)", "Configuration's spec.tracing",
 		"Configuration's spec.metrics.recordErrorCodes", "Configuration's spec.metrics.http.pathMatching", "Configuration's spec.metrics.http.excludeVerbs",
-		"Configuration's spec.metrics.rules", "Configuration's spec.wasm", "Configuration's spec.workflow"}
+		"Configuration's spec.metrics.rules", "Configuration's spec.workflow"}
 	if diff := cmp.Diff(want, allConfiguration().NotInUse()); diff != "" {
 		t.Error(diff)
 	}
@@ -259,7 +258,7 @@ func TestUnprotected(t *testing.T) {
 func TestEachPartNotInUse(t *testing.T) {
 	for text, want := range map[string]string{
 		"accessControl: {policies: [{appId: a, trustDomain: td, namespace: n, defaultAction: allow}]}": "accessControl (calls of other apps are NOT checked)",
-		"httpPipeline: {handlers: [{name: u, type: middleware.http.uppercase}]}":                       "httpPipeline (requests do NOT pass its middleware)",
+		"httpPipeline: {handlers: [{name: u, type: middleware.http.uppercase}]}":                       "",
 		"tracing: {samplingRate: '1'}":                            "",
 		"tracing: {stdout: true}":                                 "tracing",
 		"tracing: {otel: {endpointAddress: o}}":                   "tracing",

@@ -41,6 +41,10 @@ type call struct {
 	buffer  *[]byte
 	// answer is the answer that is streamed, nil if it is in memory.
 	answer *answerBody
+
+	// piped says that the call went into the pipeline; passage is where a call came from that is behind it.
+	piped   bool
+	passage *passage
 }
 
 // carrier is what carries calls: a connection, or a stream of HTTP/2.
@@ -59,6 +63,10 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx) {
 	}
 	c.begin(s, ctx)
 	defer c.handled()
+	if c.passage != nil {
+		s.inside(c)
+		return
+	}
 	s.dispatch(c)
 }
 
@@ -70,7 +78,7 @@ func (c *call) begin(s *Server, ctx *fasthttp.RequestCtx) {
 	c.verb = borrowed(ctx.Method())
 	uri := ctx.Request.Header.RequestURI()
 	c.uri, c.query = borrowed(uri), borrowed(originQuery(uri))
-	c.unknown, c.answer, c.context = false, nil, nil
+	c.unknown, c.answer, c.context, c.piped = false, nil, nil, false
 	c.body.reset(c.conn, ctx.RequestBodyStream(), int64(ctx.Request.Header.ContentLength()), s.config.MaxBodySize)
 	if c.conn != nil {
 		c.context = &callContext{conn: c.conn}
@@ -120,16 +128,18 @@ func (c *call) end(sent int64) {
 	c.ctx.ResetUserValues()
 }
 
-// observe tells metrics and the API log.
+// observe tells metrics and the API log. With a pipeline the one counts what went in, the other logs what came out
+// behind it, as in Dapr.
 func (c *call) observe(received, sent int64) {
 	s := c.server
-	logged := s.apiLog != nil && !c.public
-	if s.observer == nil && !logged {
+	logged := s.apiLog != nil && !c.public && !c.piped
+	counted := s.observer != nil && c.passage == nil
+	if !counted && !logged {
 		return
 	}
 	elapsed := time.Since(c.start)
 	status := c.ctx.Response.StatusCode()
-	if s.observer != nil {
+	if counted {
 		c.count(status, received, sent, elapsed)
 	}
 	if logged {

@@ -14,7 +14,7 @@ const textType = "text/plain; charset=utf-8"
 // healthPath is what health checks begin with; their answers carry no trace.
 const healthPath = "/" + v1 + "/healthz"
 
-// dispatch is the way of every call: route, trace, CORS, token, handler.
+// dispatch is the way of every call: route, trace, CORS, token, pipeline, handler.
 func (s *Server) dispatch(c *call) {
 	sent := originPath(c.ctx.Request.Header.RequestURI())
 	path, err := cleanPath(borrowed(sent))
@@ -37,6 +37,10 @@ func (s *Server) dispatch(c *call) {
 			return
 		}
 		if !s.authorised(c) {
+			return
+		}
+		if chain := s.pipeline.Take(); chain != nil {
+			s.pass(c, chain)
 			return
 		}
 	}

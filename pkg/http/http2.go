@@ -125,7 +125,7 @@ func (s *Server) serveHTTP2(w http.ResponseWriter, r *http.Request) {
 	ctx := new(fasthttp.RequestCtx)
 	ctx.Init2(carrier, quiet{s.log}, true)
 	ctx.Response.Header.SetNoDefaultContentType(true)
-	if !fill(&ctx.Request, r) {
+	if !fill(&ctx.Request, r, r.RequestURI, r.ContentLength) {
 		http.Error(w, "400 Bad Request", http.StatusBadRequest)
 		return
 	}
@@ -136,29 +136,32 @@ func (s *Server) serveHTTP2(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// fill makes a request of fasthttp.
-func fill(to *fasthttp.Request, r *http.Request) bool {
+// fill makes a request of fasthttp. length is that of the body, -1 where it is unknown.
+func fill(to *fasthttp.Request, r *http.Request, uri string, length int64) bool {
 	to.Header.SetMethod(r.Method)
-	to.SetRequestURI(r.RequestURI)
+	to.SetRequestURI(uri)
 	to.Header.SetHost(r.Host)
 	var raw strings.Builder
 	for name, values := range r.Header {
 		for _, value := range values {
-			raw.WriteString(name + ": " + value + "\r\n")
+			raw.WriteString(name + ": " + oneLine.Replace(value) + "\r\n")
 		}
 	}
 	// The handlers read headers in order, which fasthttp gives only for what it has parsed.
-	head := r.Method + " " + r.RequestURI + " HTTP/1.1\r\nHost: " + r.Host + "\r\n" + raw.String() + "\r\n"
+	head := r.Method + " " + uri + " HTTP/1.1\r\nHost: " + r.Host + "\r\n" + raw.String() + "\r\n"
 	if err := to.Header.Read(bufio.NewReaderSize(strings.NewReader(head), len(head)+1)); err != nil {
 		return false
 	}
 	if r.Body != nil && r.Body != http.NoBody {
-		to.SetBodyStream(r.Body, int(r.ContentLength))
+		to.SetBodyStream(r.Body, int(length))
 	} else {
 		to.Header.SetContentLength(0)
 	}
 	return true
 }
+
+// oneLine keeps a value that a middleware set from becoming several headers.
+var oneLine = strings.NewReplacer("\r", " ", "\n", " ")
 
 // send writes an answer of fasthttp.
 func send(w http.ResponseWriter, from *fasthttp.Response, head bool) error {
@@ -211,7 +214,8 @@ func copyFlushing(w io.Writer, controller *http.ResponseController, body io.Read
 			if _, err := w.Write(buffer[:n]); err != nil {
 				return err
 			}
-			if err := controller.Flush(); err != nil {
+			// A middleware that holds the answer back on purpose has no Flush.
+			if err := controller.Flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {
 				return err
 			}
 		}

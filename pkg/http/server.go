@@ -20,6 +20,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/daprd/daprd/pkg/api"
+	"github.com/daprd/daprd/pkg/middleware"
 	"github.com/daprd/daprd/pkg/security"
 )
 
@@ -66,6 +67,8 @@ type Deps struct {
 	APILog logrus.FieldLogger
 	// Observer is told of every call; nil observes nothing.
 	Observer Observer
+	// Pipeline is the middleware between the API token and the routes; nil is none.
+	Pipeline *middleware.Pipeline
 }
 
 // Server is the HTTP API. Listen and its sisters come first, then Serve, Quiesce and Close, each once.
@@ -76,6 +79,7 @@ type Server struct {
 	apiLog logrus.FieldLogger
 
 	observer Observer
+	pipeline *middleware.Pipeline
 	labels   *labels
 	origins  *origins
 	routes   *router
@@ -108,6 +112,7 @@ func New(config Config, deps Deps) *Server {
 		log:        deps.Log,
 		apiLog:     deps.APILog,
 		observer:   deps.Observer,
+		pipeline:   deps.Pipeline,
 		labels:     newLabels(),
 		origins:    newOrigins(config.AllowedOrigins),
 		conns:      make(map[*conn]struct{}),

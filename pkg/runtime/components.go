@@ -20,7 +20,7 @@ func (r *Runtime) loadComponents(ctx context.Context) (ending, error) {
 	end := ending{close: func(context.Context) error {
 		stop()
 		wait.Wait()
-		return errors.Join(r.bindings.Close(), r.pubsub.Close(), r.state.Close(), r.settings.Close(), r.locks.Close(), r.crypto.Close(), r.secrets.Close())
+		return errors.Join(r.bindings.Close(), r.pubsub.Close(), r.state.Close(), r.settings.Close(), r.locks.Close(), r.crypto.Close(), r.middleware.Close(), r.secrets.Close())
 	}}
 	if discover := r.deps.Components.Discover; discover != nil {
 		discover(ctx, r.cfg.SocketsFolder, r.deps.Logs.Scope("dapr.runtime"))
@@ -48,6 +48,9 @@ func (r *Runtime) loadComponents(ctx context.Context) (ending, error) {
 		}
 	}
 	r.log.Info("all outstanding components processed")
+	if err := r.setPipelines(found); err != nil {
+		return end, err
+	}
 	r.openEndpoints(ctx, resources.HTTPEndpoints)
 	return end, nil
 }

@@ -14,6 +14,9 @@ import (
 func (r *Runtime) serveHTTP(ctx context.Context) (ending, error) {
 	log := r.deps.Logs.Scope("dapr.runtime.http")
 	spec := r.configuration.Spec
+	if r.middleware.HTTP.Len() > 0 {
+		r.deps.Logs.Scope("dapr.middleware.http").Info("Building pipeline server")
+	}
 	server := http.New(http.Config{
 		MaxBodySize: r.cfg.MaxBodySize, ReadBufferSize: int(r.cfg.ReadBufferSize), AllowedOrigins: r.cfg.AllowedOrigins,
 		Token: r.cfg.APIToken, DisableHTTP2: r.cfg.DisableH2C,
@@ -42,7 +45,7 @@ func (r *Runtime) serveHTTP(ctx context.Context) (ending, error) {
 }
 
 func (r *Runtime) httpDeps() http.Deps {
-	deps := http.Deps{Blocks: r.blocks, Log: r.deps.Logs.Scope("dapr.runtime.http"), Observer: r.metrics}
+	deps := http.Deps{Blocks: r.blocks, Log: r.deps.Logs.Scope("dapr.runtime.http"), Observer: r.metrics, Pipeline: r.middleware.HTTP}
 	if r.apiLogging() {
 		deps.APILog = r.deps.Logs.Scope("dapr.runtime.http-info")
 	}

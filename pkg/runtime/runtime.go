@@ -26,6 +26,7 @@ import (
 	"github.com/daprd/daprd/pkg/messaging"
 	"github.com/daprd/daprd/pkg/metadata"
 	"github.com/daprd/daprd/pkg/metrics"
+	"github.com/daprd/daprd/pkg/middleware"
 	"github.com/daprd/daprd/pkg/nameresolution"
 	"github.com/daprd/daprd/pkg/pubsub"
 	"github.com/daprd/daprd/pkg/ready"
@@ -54,22 +55,23 @@ type Runtime struct {
 	deps Deps
 	log  *logrus.Entry
 
-	metrics   *metrics.Registry
-	health    *metadata.Health
-	policies  *resiliency.Policies
-	state     *state.Service
-	secrets   *secrets.Service
-	pubsub    *pubsub.Service
-	bindings  *bindings.Service
-	settings  *configuration.Service
-	locks     *lock.Service
-	crypto    *crypto.Service
-	loader    *components.Loader
-	peers     *messaging.Peers
-	messaging *messaging.Direct
-	callee    *messaging.Callee
-	proxy     *grpc.Proxy
-	blocks    api.Blocks
+	metrics    *metrics.Registry
+	health     *metadata.Health
+	policies   *resiliency.Policies
+	state      *state.Service
+	secrets    *secrets.Service
+	pubsub     *pubsub.Service
+	bindings   *bindings.Service
+	settings   *configuration.Service
+	locks      *lock.Service
+	crypto     *crypto.Service
+	middleware *middleware.Service
+	loader     *components.Loader
+	peers      *messaging.Peers
+	messaging  *messaging.Direct
+	callee     *messaging.Callee
+	proxy      *grpc.Proxy
+	blocks     api.Blocks
 
 	app       ready.Slot[channel.App]
 	resolver  ready.Slot[nameresolution.Resolver]
@@ -104,7 +106,7 @@ func New(cfg Config, deps Deps) (*Runtime, error) {
 	r.wireBlocks()
 	r.loader = components.NewLoader(components.Deps{
 		Set: deps.Components, State: r.state, Secrets: r.secrets, PubSub: r.pubsub, Bindings: r.bindings, Configuration: r.settings,
-		Lock: r.locks, Crypto: r.crypto, Counter: r.metrics,
+		Lock: r.locks, Crypto: r.crypto, Middleware: r.middleware, Counter: r.metrics,
 		Templates: config.Templates{AppID: cfg.AppID, Namespace: cfg.Namespace, PodName: cfg.PodName},
 		Log:       r.log, ComponentLog: deps.Logs.Scope("dapr.contrib"),
 	})
@@ -126,6 +128,7 @@ func (r *Runtime) wireBlocks() {
 	r.bindings = bindings.NewService(bindings.Deps{App: &r.app, Policies: r.policies, Log: r.log})
 	r.settings = configuration.NewService(configuration.Deps{App: &r.app, Policies: r.policies, Log: r.log})
 	r.locks = lock.NewService(lock.Deps{AppID: r.cfg.AppID, Policies: r.policies})
+	r.middleware = middleware.NewService(r.deps.Logs.Scope("dapr.middleware.http"))
 	r.crypto = crypto.NewService(crypto.Deps{Policies: r.policies, Observer: r.metrics})
 }
 

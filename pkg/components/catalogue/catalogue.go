@@ -32,6 +32,7 @@ func All() components.Set {
 	set.Crypto.Register(keyring.NewLocalStorage, "dapr.localstorage")
 	set.Crypto.Register(keyring.NewJWKS, "dapr.jwks")
 
+	registerMiddleware(set)
 	set.Resolver.Register(newMDNS, "mdns")
 	set.Resolver.Register(sqlite.NewResolver, "sqlite")
 

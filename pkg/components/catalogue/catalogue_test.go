@@ -18,6 +18,11 @@ func TestAll(t *testing.T) {
 			t.Error(err)
 		}
 	}
+	for _, kind := range []string{"middleware.http.uppercase", "middleware.http.routeralias", "middleware.http.routerchecker", "middleware.http.ratelimit"} {
+		if _, err := set.Middleware.Factory(kind, "v1"); err != nil {
+			t.Error(err)
+		}
+	}
 	for _, kind := range []string{"mdns", "sqlite"} {
 		if _, err := set.Resolver.Factory(kind, "v1"); err != nil {
 			t.Error(err)
