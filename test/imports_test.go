@@ -15,7 +15,7 @@ const module = "github.com/daprd/daprd/"
 // levels is the law of design: a package may import packages of lower rows only. A row names packages by
 // their path below the module; "…/" at the end stands for everything below.
 var levels = [][]string{
-	0:  {"pkg/apierr", "pkg/cloudevent", "pkg/config", "pkg/ready", "pkg/listen", "pkg/logging", "pkg/metrics", "pkg/proto/…", "pkg/version"},
+	0:  {"pkg/apierr", "pkg/cloudevent", "pkg/config", "pkg/jsontext", "pkg/ready", "pkg/listen", "pkg/logging", "pkg/metrics", "pkg/proto/…", "pkg/version"},
 	1:  {"pkg/tracing", "pkg/resiliency", "pkg/security", "pkg/nameresolution/…"},
 	2:  {"pkg/middleware"},
 	3:  {"pkg/channel"},

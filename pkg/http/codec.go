@@ -4,10 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"slices"
 	"strings"
-	"unicode/utf8"
 
+	"github.com/daprd/daprd/pkg/jsontext"
 	"github.com/daprd/daprd/pkg/state"
 )
 
@@ -19,10 +18,10 @@ func is(name []byte, wanted string) bool {
 // setRequests decodes the body of a save: [{"key","value","etag","metadata","options"}]. Values are slices
 // of the body.
 func setRequests(body []byte) ([]state.SetRequest, error) {
-	s := scanner{text: body}
+	s := newScanner(body)
 	requests := make([]state.SetRequest, 0, 1)
-	if !s.null() {
-		s.each(func() {
+	if !s.Null() {
+		s.Each(func() {
 			if s.room(len(requests)) {
 				requests = append(requests, s.setRequest())
 			}
@@ -31,7 +30,7 @@ func setRequests(body []byte) ([]state.SetRequest, error) {
 	if s.full {
 		return nil, state.CheckItems(len(requests) + 1)
 	}
-	if !s.end() {
+	if !s.End() {
 		return nil, mistake(body, new([]setRequest))
 	}
 	return requests, nil
@@ -39,48 +38,57 @@ func setRequests(body []byte) ([]state.SetRequest, error) {
 
 // rawOperations decodes the body of a transaction.
 func rawOperations(body []byte) (operations []state.RawOperation, metadata map[string]string, err error) {
-	s := scanner{text: body}
-	s.members(func(name []byte) {
+	s := newScanner(body)
+	s.Members(func(name []byte) {
 		switch {
-		case is(name, "operations") && !s.null():
-			s.each(func() {
+		case is(name, "operations") && !s.Null():
+			s.Each(func() {
 				if s.room(len(operations)) {
 					operations = append(operations, s.rawOperation())
 				}
 			})
 		case is(name, "metadata"):
-			metadata = s.stringMap()
+			metadata = s.StringMap()
 		default:
-			s.value()
+			s.Value()
 		}
 	})
 	if s.full {
 		return nil, nil, state.CheckItems(len(operations) + 1)
 	}
-	if !s.end() {
+	if !s.End() {
 		return nil, nil, mistake(body, new(transaction))
 	}
 	return operations, metadata, nil
 }
 
+// scanner reads the bodies of requests.
+type scanner struct {
+	jsontext.Scanner
+	// full: the text holds more items than a request may have.
+	full bool
+}
+
+func newScanner(text []byte) scanner { return scanner{Scanner: jsontext.Scan(text)} }
+
 // room says whether one more item may follow n; the scan ends where none may.
 func (s *scanner) room(n int) bool {
 	if n >= state.MaxItems {
 		s.full = true
-		s.fail()
+		s.Fail()
 	}
-	return !s.bad
+	return !s.Bad()
 }
 
 func (s *scanner) rawOperation() (op state.RawOperation) {
-	s.members(func(name []byte) {
+	s.Members(func(name []byte) {
 		switch {
 		case is(name, "operation"):
-			op.Type = s.string()
+			op.Type = s.Text()
 		case is(name, "request"):
 			op.Set = s.setRequest()
 		default:
-			s.value()
+			s.Value()
 		}
 	})
 	return op
@@ -89,76 +97,39 @@ func (s *scanner) rawOperation() (op state.RawOperation) {
 // setRequest reads one item. A value that is missing is null, as in Dapr.
 func (s *scanner) setRequest() state.SetRequest {
 	r := state.SetRequest{JSON: true, Value: []byte("null")}
-	s.members(func(name []byte) {
+	s.Members(func(name []byte) {
 		switch {
 		case is(name, "key"):
-			r.Key = s.string()
+			r.Key = s.Text()
 		case is(name, "value"):
-			r.Value = s.value()
+			r.Value = s.Value()
 		case is(name, "etag"):
-			if tag := s.string(); tag != "" {
+			if tag := s.Text(); tag != "" {
 				r.ETag = &tag
 			}
 		case is(name, "metadata"):
-			r.Metadata = s.stringMap()
+			r.Metadata = s.StringMap()
 		case is(name, "options"):
 			r.Concurrency, r.Consistency = s.options()
 		default:
-			s.value()
+			s.Value()
 		}
 	})
 	return r
 }
 
 func (s *scanner) options() (concurrency state.Concurrency, consistency state.Consistency) {
-	s.members(func(name []byte) {
+	s.Members(func(name []byte) {
 		switch {
 		case is(name, "concurrency"):
-			concurrency = state.Concurrency(s.string())
+			concurrency = state.Concurrency(s.Text())
 		case is(name, "consistency"):
-			consistency = state.Consistency(s.string())
+			consistency = state.Consistency(s.Text())
 		default:
-			s.value()
+			s.Value()
 		}
 	})
 	return concurrency, consistency
-}
-
-// string decodes the string that is next; null is "".
-func (s *scanner) string() string {
-	if s.null() {
-		return ""
-	}
-	raw := s.name()
-	if s.bad {
-		return ""
-	}
-	return decoded(raw)
-}
-
-// decoded is the text of a string whose quotes are cut off.
-func decoded(raw []byte) string {
-	if bytes.IndexByte(raw, '\\') < 0 && utf8.Valid(raw) {
-		return string(raw)
-	}
-	quoted := append(append([]byte{'"'}, raw...), '"')
-	var text string
-	if json.Unmarshal(quoted, &text) != nil {
-		return string(raw)
-	}
-	return text
-}
-
-// stringMap decodes an object whose values are strings.
-func (s *scanner) stringMap() map[string]string {
-	var m map[string]string
-	s.members(func(name []byte) {
-		if m == nil {
-			m = make(map[string]string)
-		}
-		m[decoded(name)] = s.string()
-	})
-	return m
 }
 
 // The forms of the bodies for encoding/json, which is asked only for its error texts.
@@ -188,49 +159,4 @@ func mistake(body []byte, form any) error {
 	}
 	// Dapr's name of the form, which its texts show.
 	return errors.New(strings.ReplaceAll(err.Error(), "http.setRequest", "state.SetRequest"))
-}
-
-// appendString writes a JSON string.
-func appendString(dst []byte, text string) []byte {
-	for i := 0; i < len(text); i++ {
-		if c := text[i]; c < ' ' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' || c >= utf8.RuneSelf {
-			quoted, err := json.Marshal(text)
-			if err != nil {
-				return append(dst, `""`...)
-			}
-			return append(dst, quoted...)
-		}
-	}
-	dst = append(dst, '"')
-	dst = append(dst, text...)
-	return append(dst, '"')
-}
-
-// appendValue writes a stored value into a JSON text: as it is when it is JSON, else as a string, since a
-// gRPC caller may have stored any bytes.
-func appendValue(dst, value []byte) []byte {
-	s := scanner{text: value}
-	if s.value(); s.end() {
-		return append(dst, value...)
-	}
-	return appendString(dst, string(value))
-}
-
-// appendMap writes an object of strings with its names in order.
-func appendMap(dst []byte, m map[string]string) []byte {
-	names := make([]string, 0, len(m))
-	for name := range m {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	dst = append(dst, '{')
-	for i, name := range names {
-		if i > 0 {
-			dst = append(dst, ',')
-		}
-		dst = appendString(dst, name)
-		dst = append(dst, ':')
-		dst = appendString(dst, m[name])
-	}
-	return append(dst, '}')
 }

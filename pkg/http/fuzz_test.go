@@ -78,23 +78,6 @@ func fits(t *testing.T, c *call, cleaned string) {
 	}
 }
 
-// FuzzScan holds the scanner against encoding/json.
-func FuzzScan(f *testing.F) {
-	for _, seed := range []string{`{}`, `[]`, `null`, `"a\u00e9\n"`, `-0.1e+5`, `01`, `1.`, `{"a":[1,{"b":null}],"c":"d"}`, `[1,]`, `{"a"}`, "\"\x01\"", `"\ud800"`, ` true `, `tru`, `[[[[`} {
-		f.Add([]byte(seed))
-	}
-	f.Fuzz(func(t *testing.T, text []byte) {
-		s := scanner{text: text}
-		value := s.value()
-		if got, want := s.end(), json.Valid(text); got != want {
-			t.Fatalf("%q: %v, encoding/json says %v", text, got, want)
-		}
-		if s.end() && strings.TrimSpace(string(value)) != strings.Trim(string(text), " \t\r\n") {
-			t.Fatalf("%q gave %q", text, value)
-		}
-	})
-}
-
 // FuzzSave holds the decoder of saves against encoding/json.
 func FuzzSave(f *testing.F) {
 	for _, seed := range []string{`[{"key":"k","value":{"a": 1},"etag":"1","metadata":{"a":"b"},"options":{"concurrency":"first-write"}}]`, `[]`, `null`,

@@ -6,6 +6,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/daprd/daprd/pkg/apierr"
+	"github.com/daprd/daprd/pkg/jsontext"
 )
 
 func (s *Server) getSecret(c *call) {
@@ -19,7 +20,7 @@ func (s *Server) getSecret(c *call) {
 		c.noContent()
 		return
 	}
-	c.json(fasthttp.StatusOK, append(appendMap(nil, values), '\n'))
+	c.json(fasthttp.StatusOK, append(jsontext.AppendMap(nil, values), '\n'))
 }
 
 func (s *Server) bulkGetSecret(c *call) {

@@ -8,6 +8,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/daprd/daprd/pkg/apierr"
+	"github.com/daprd/daprd/pkg/jsontext"
 	"github.com/daprd/daprd/pkg/state"
 )
 
@@ -185,22 +186,22 @@ func appendItems(dst []byte, items []state.Item) []byte {
 
 func appendItem(dst []byte, item *state.Item) []byte {
 	dst = append(dst, `{"key":`...)
-	dst = appendString(dst, item.Key)
+	dst = jsontext.AppendString(dst, item.Key)
 	if len(item.Value) > 0 {
 		dst = append(dst, `,"data":`...)
-		dst = appendValue(dst, item.Value)
+		dst = jsontext.AppendValue(dst, item.Value)
 	}
 	if item.ETag != "" {
 		dst = append(dst, `,"etag":`...)
-		dst = appendString(dst, item.ETag)
+		dst = jsontext.AppendString(dst, item.ETag)
 	}
 	if len(item.Metadata) > 0 {
 		dst = append(dst, `,"metadata":`...)
-		dst = appendMap(dst, item.Metadata)
+		dst = jsontext.AppendMap(dst, item.Metadata)
 	}
 	if item.Err != nil {
 		dst = append(dst, `,"error":`...)
-		dst = appendString(dst, item.Err.Error())
+		dst = jsontext.AppendString(dst, item.Err.Error())
 	}
 	return append(dst, '}')
 }
@@ -247,11 +248,11 @@ func appendQueryResult(dst []byte, result state.QueryResult) []byte {
 	dst = appendItems(dst, result.Items)
 	if result.Token != "" {
 		dst = append(dst, `,"token":`...)
-		dst = appendString(dst, result.Token)
+		dst = jsontext.AppendString(dst, result.Token)
 	}
 	if len(result.Metadata) > 0 {
 		dst = append(dst, `,"metadata":`...)
-		dst = appendMap(dst, result.Metadata)
+		dst = jsontext.AppendMap(dst, result.Metadata)
 	}
 	return append(dst, '}', '\n')
 }

@@ -1,24 +1,28 @@
-package http
-
-// A scanner for JSON that finds values instead of decoding them, so that what a caller stores stays what the
-// caller sent. It accepts exactly what encoding/json accepts.
+// Package jsontext finds values in JSON texts and writes texts, instead of decoding them: what a caller stores or
+// publishes stays what the caller sent. It accepts exactly what encoding/json accepts.
+package jsontext
 
 // maxDepth is encoding/json's bound on nesting.
 const maxDepth = 10000
 
-// scanner walks over a text. After a failure ok is false and stays so.
-type scanner struct {
+// Scanner walks over a text. After a failure it is bad and stays so, whatever is asked of it.
+type Scanner struct {
 	text []byte
 	at   int
 	bad  bool
-	// full: the text holds more items than a request may have.
-	full bool
 }
 
-func (s *scanner) fail() { s.bad = true }
+// Scan begins at the start of text.
+func Scan(text []byte) Scanner { return Scanner{text: text} }
+
+// Bad says that the text has not the form that was asked for.
+func (s *Scanner) Bad() bool { return s.bad }
+
+// Fail makes the scan end.
+func (s *Scanner) Fail() { s.bad = true }
 
 // space skips white space and gives the next byte, 0 at the end.
-func (s *scanner) space() byte {
+func (s *Scanner) space() byte {
 	for ; s.at < len(s.text); s.at++ {
 		switch c := s.text[s.at]; c {
 		case ' ', '\t', '\r', '\n':
@@ -30,7 +34,7 @@ func (s *scanner) space() byte {
 }
 
 // take consumes c, if it is next.
-func (s *scanner) take(c byte) bool {
+func (s *Scanner) take(c byte) bool {
 	if s.bad || s.space() != c {
 		return false
 	}
@@ -39,17 +43,17 @@ func (s *scanner) take(c byte) bool {
 }
 
 // expect consumes c.
-func (s *scanner) expect(c byte) {
+func (s *Scanner) expect(c byte) {
 	if !s.take(c) {
-		s.fail()
+		s.Fail()
 	}
 }
 
-// end says that nothing but white space is left.
-func (s *scanner) end() bool { return !s.bad && s.space() == 0 && s.at == len(s.text) }
+// End says that nothing but white space is left.
+func (s *Scanner) End() bool { return !s.bad && s.space() == 0 && s.at == len(s.text) }
 
-// each calls item for every element of the array that is next.
-func (s *scanner) each(item func()) {
+// Each calls item for every element of the array that is next.
+func (s *Scanner) Each(item func()) {
 	s.expect('[')
 	if s.take(']') {
 		return
@@ -64,10 +68,10 @@ func (s *scanner) each(item func()) {
 	}
 }
 
-// members calls member with every name of the object that is next; it consumes the value. A null is an
+// Members calls member with every name of the object that is next; it consumes the value. A null is an
 // object without members.
-func (s *scanner) members(member func(name []byte)) {
-	if s.null() {
+func (s *Scanner) Members(member func(name []byte)) {
+	if s.Null() {
 		return
 	}
 	s.expect('{')
@@ -75,7 +79,7 @@ func (s *scanner) members(member func(name []byte)) {
 		return
 	}
 	for !s.bad {
-		name := s.name()
+		name := s.Name()
 		s.expect(':')
 		if s.bad {
 			return
@@ -89,10 +93,10 @@ func (s *scanner) members(member func(name []byte)) {
 	}
 }
 
-// name is a string without its quotes; escapes stay.
-func (s *scanner) name() []byte {
+// Name is a string without its quotes; escapes stay.
+func (s *Scanner) Name() []byte {
 	if s.bad || s.space() != '"' {
-		s.fail()
+		s.Fail()
 		return nil
 	}
 	start := s.at
@@ -103,8 +107,8 @@ func (s *scanner) name() []byte {
 	return s.text[start+1 : s.at-1]
 }
 
-// null consumes a null, if it is next.
-func (s *scanner) null() bool {
+// Null consumes a null, if it is next.
+func (s *Scanner) Null() bool {
 	if s.bad || s.space() != 'n' {
 		return false
 	}
@@ -112,8 +116,8 @@ func (s *scanner) null() bool {
 	return !s.bad
 }
 
-// value consumes any value and gives its text.
-func (s *scanner) value() []byte {
+// Value consumes any value and gives its text.
+func (s *Scanner) Value() []byte {
 	if s.bad {
 		return nil
 	}
@@ -126,9 +130,9 @@ func (s *scanner) value() []byte {
 	return s.text[start:s.at]
 }
 
-func (s *scanner) skip(depth int) {
+func (s *Scanner) skip(depth int) {
 	if depth > maxDepth {
-		s.fail()
+		s.Fail()
 		return
 	}
 	switch c := s.space(); {
@@ -150,14 +154,14 @@ func (s *scanner) skip(depth int) {
 	}
 }
 
-func (s *scanner) object(depth int) {
+func (s *Scanner) object(depth int) {
 	s.at++
 	if s.take('}') {
 		return
 	}
 	for !s.bad {
 		if s.space() != '"' {
-			s.fail()
+			s.Fail()
 			return
 		}
 		s.str()
@@ -171,7 +175,7 @@ func (s *scanner) object(depth int) {
 	}
 }
 
-func (s *scanner) array(depth int) {
+func (s *Scanner) array(depth int) {
 	s.at++
 	if s.take(']') {
 		return
@@ -186,16 +190,16 @@ func (s *scanner) array(depth int) {
 	}
 }
 
-func (s *scanner) literal(word string) {
+func (s *Scanner) literal(word string) {
 	if len(s.text)-s.at < len(word) || string(s.text[s.at:s.at+len(word)]) != word {
-		s.fail()
+		s.Fail()
 		return
 	}
 	s.at += len(word)
 }
 
 // str consumes the string that begins at the quote.
-func (s *scanner) str() {
+func (s *Scanner) str() {
 	text := s.text
 	for i := s.at + 1; i < len(text); i++ {
 		switch c := text[i]; {
@@ -203,18 +207,18 @@ func (s *scanner) str() {
 			s.at = i + 1
 			return
 		case c < ' ':
-			s.fail()
+			s.Fail()
 			return
 		case c == '\\':
 			n := escapeLength(text[i:])
 			if n == 0 {
-				s.fail()
+				s.Fail()
 				return
 			}
 			i += n - 1
 		}
 	}
-	s.fail()
+	s.Fail()
 }
 
 // escapeLength is the length of the escape at the beginning of b, 0 for what is none.
@@ -234,7 +238,7 @@ func escapeLength(b []byte) int {
 	return 0
 }
 
-func (s *scanner) number() {
+func (s *Scanner) number() {
 	if s.peek() == '-' {
 		s.at++
 	}
@@ -256,19 +260,21 @@ func (s *scanner) number() {
 	}
 }
 
-func (s *scanner) digits() {
+func (s *Scanner) digits() {
 	start := s.at
 	for c := s.peek(); '0' <= c && c <= '9'; c = s.peek() {
 		s.at++
 	}
 	if s.at == start {
-		s.fail()
+		s.Fail()
 	}
 }
 
-func (s *scanner) peek() byte {
+func (s *Scanner) peek() byte {
 	if s.at < len(s.text) {
 		return s.text[s.at]
 	}
 	return 0
 }
+
+func isHex(c byte) bool { return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F' }
