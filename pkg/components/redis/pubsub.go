@@ -79,7 +79,7 @@ func NewPubSub(ctx context.Context, spec *components.Spec) (pubsub.Broker, error
 	return &broker{
 		client: connected, reads: &client{open(&waiting, options), connected.at}, settings: settings,
 		held: newLedger(), slots: make(chan struct{}, settings.Concurrency),
-		label: fmt.Sprintf("component %s (%s/%s)", spec.Name, spec.Type, spec.Version), log: spec.Log,
+		label: label(spec), log: spec.Log,
 	}, nil
 }
 
@@ -105,6 +105,11 @@ func (s *pubsubSettings) complete(spec *components.Spec) error {
 		warn("processingTimeout or redeliverInterval is 0: messages that a consumer had in hand when it died are not delivered again")
 	}
 	return nil
+}
+
+// label names a component in lines of the log.
+func label(spec *components.Spec) string {
+	return fmt.Sprintf("component %s (%s/%s)", spec.Name, spec.Type, spec.Version)
 }
 
 // claims says whether entries of consumers that died are taken over. The zero of either time switches it off, as in

@@ -20,6 +20,7 @@ const (
 // feed fills the queue until ctx ends. It survives a server that is away or not ready, and groups that are gone; the
 // error is that of a server which answers that it will not do this.
 func (s *subscription) feed(ctx context.Context) error {
+	what := s.label + ": topic " + s.topic + ": messages"
 	for {
 		err := s.fetch(ctx)
 		if isGone(err) {
@@ -29,11 +30,11 @@ func (s *subscription) feed(ctx context.Context) error {
 		case ctx.Err() != nil:
 			return nil
 		case err == nil:
-			s.outage.over(s)
+			s.outage.over(s.log, what)
 		case isFinal(err):
 			return s.client.failed(err)
 		default:
-			s.outage.tell(s, err)
+			s.outage.tell(s.log, what, s.client.failed(err))
 			s.outage.pause(ctx)
 		}
 	}
@@ -177,20 +178,4 @@ func (s *subscription) claimEach(ctx context.Context, ids []string) (sent []redi
 func isGone(err error) bool {
 	return err != nil && isAnswer(err) &&
 		(strings.HasPrefix(err.Error(), "NOGROUP") || strings.HasPrefix(err.Error(), "UNBLOCKED"))
-}
-
-// isFinal tells an answer that another try would get again.
-func isFinal(err error) bool {
-	if errors.Is(err, redis.ErrClosed) {
-		return true
-	}
-	if !isAnswer(err) {
-		return false
-	}
-	code, _, _ := strings.Cut(err.Error(), " ")
-	switch code {
-	case "WRONGTYPE", "NOPERM", "NOAUTH", "WRONGPASS":
-		return true
-	}
-	return false
 }

@@ -3,7 +3,6 @@ package redis
 import (
 	"context"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/go-redis/redis/v8"
@@ -83,58 +82,4 @@ func (s *subscription) giveBack(ctx context.Context) {
 		s.log.Warnf("%s: topic %s: %d messages could not be given back, and are delivered again after %v: %v",
 			s.label, s.topic, len(left), s.settings.ProcessingTimeout, s.client.failed(err))
 	}
-}
-
-// outage is the time in which a server does not answer as it should.
-type outage struct {
-	since time.Time
-	next  time.Duration
-}
-
-// The pauses between tries double from the first to the second.
-const (
-	shortestPause = 50 * time.Millisecond
-	longestPause  = 2 * time.Second
-)
-
-// tell writes one line at the beginning.
-func (o *outage) tell(s *subscription, err error) {
-	if o.since.IsZero() {
-		o.since = time.Now()
-		s.log.Warnf("%s: topic %s: messages cannot be read, trying again until they can: %s",
-			s.label, s.topic, strings.TrimSpace(s.client.failed(err).Error()))
-	}
-}
-
-// over writes one line at the end.
-func (o *outage) over(s *subscription) {
-	if !o.since.IsZero() {
-		s.log.Infof("%s: topic %s: messages are read again, after %v", s.label, s.topic, time.Since(o.since).Round(time.Millisecond))
-		*o = outage{}
-	}
-}
-
-func (o *outage) pause(ctx context.Context) {
-	o.next = min(max(2*o.next, shortestPause), longestPause)
-	sleep(ctx, o.next)
-}
-
-// sleep waits for d, or until ctx ends.
-func sleep(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
-}
-
-// outlive gives a context that ends a while after ctx.
-func outlive(ctx context.Context, while time.Duration) (context.Context, context.CancelFunc) {
-	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	stop := context.AfterFunc(ctx, func() {
-		sleep(longer, while)
-		cancel()
-	})
-	return longer, func() { stop(); cancel() }
 }

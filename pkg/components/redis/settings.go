@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/go-redis/redis/v8"
+
+	"github.com/daprd/daprd/pkg/components"
 )
 
 // connection is the metadata that all components on Redis share. Durations are whole milliseconds or Go
@@ -45,6 +47,22 @@ type connection struct {
 	ClientCert       string        `metadata:"clientCert"`
 	ClientKey        string        `metadata:"clientKey,secret"`
 	EntraID          bool          `metadata:"useEntraID" aliases:"useAzureAD"`
+}
+
+// legacy are names of earlier versions that some components take: maxRetryBackoff counts nanoseconds.
+type legacy struct {
+	LegacyRetries int   `metadata:"maxRetries"`
+	LegacyBackoff int64 `metadata:"maxRetryBackoff"`
+}
+
+// adopt takes the retry settings of earlier versions where today's are not there.
+func (l *legacy) adopt(c *connection, spec *components.Spec) {
+	if l.LegacyRetries != 0 && !spec.Has("redisMaxRetries") {
+		c.MaxRetries = l.LegacyRetries
+	}
+	if l.LegacyBackoff != 0 && !spec.Has("redisMinRetryInterval") {
+		c.MinRetryInterval = time.Duration(l.LegacyBackoff)
+	}
 }
 
 // addresses are the hosts with their ports.

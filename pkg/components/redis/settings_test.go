@@ -113,7 +113,7 @@ func TestLegacySettings(t *testing.T) {
 			if err := components.Decode(manifest, &settings); err != nil {
 				t.Fatal(err)
 			}
-			settings.adoptLegacy(manifest)
+			settings.adopt(&settings.connection, manifest)
 			if settings.MaxRetries != c.retries || settings.MinRetryInterval != c.interval {
 				t.Errorf("%d retries, %v; want %+v", settings.MaxRetries, settings.MinRetryInterval, c)
 			}

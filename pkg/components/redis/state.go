@@ -20,9 +20,7 @@ type stateSettings struct {
 	connection
 	TTL          *int32 `metadata:"ttlInSeconds"`
 	QueryIndexes string `metadata:"queryIndexes"`
-	// The names of earlier versions: maxRetryBackoff counts nanoseconds.
-	LegacyRetries int   `metadata:"maxRetries"`
-	LegacyBackoff int64 `metadata:"maxRetryBackoff"`
+	legacy
 }
 
 // stateStore keeps every key as a hash of data, version and, once it was written so, first-write; with the
@@ -42,7 +40,7 @@ func NewState(ctx context.Context, spec *components.Spec) (state.Store, error) {
 	if err := components.Decode(spec, &settings); err != nil {
 		return nil, err
 	}
-	settings.adoptLegacy(spec)
+	settings.adopt(&settings.connection, spec)
 	indexes, err := parseIndexes(settings.QueryIndexes)
 	if err != nil {
 		return nil, err
@@ -62,16 +60,6 @@ func NewState(ctx context.Context, spec *components.Spec) (state.Store, error) {
 		return nil, errors.Join(fmt.Errorf("redis store: %w", err), client.Close())
 	}
 	return store, nil
-}
-
-// adoptLegacy takes the retry settings of earlier versions where today's are not there.
-func (s *stateSettings) adoptLegacy(spec *components.Spec) {
-	if s.LegacyRetries != 0 && !spec.Has("redisMaxRetries") {
-		s.MaxRetries = s.LegacyRetries
-	}
-	if s.LegacyBackoff != 0 && !spec.Has("redisMinRetryInterval") {
-		s.MinRetryInterval = time.Duration(s.LegacyBackoff)
-	}
 }
 
 // Features are what the interfaces do not tell.

@@ -34,6 +34,12 @@ func Start(t testing.TB, arguments ...string) *Server {
 	return start(t, func(port string) []string { return append(plain(port), arguments...) })
 }
 
+// StartAt runs a server on a port of its own with the files of another, which must not run.
+func StartAt(t testing.TB, files *Server, arguments ...string) *Server {
+	t.Helper()
+	return Start(t, append(arguments, "--dir", files.Dir)...)
+}
+
 // StartTLS runs a server that speaks TLS only.
 func StartTLS(t testing.TB, c Certificates, arguments ...string) *Server {
 	t.Helper()

@@ -1,0 +1,243 @@
+package redis
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	goredis "github.com/go-redis/redis/v8"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/daprd/daprd/pkg/components"
+	"github.com/daprd/daprd/pkg/components/componentstest"
+	"github.com/daprd/daprd/pkg/components/redis/redistest"
+	"github.com/daprd/daprd/pkg/configuration"
+)
+
+var _ components.Factory[configuration.Store] = NewConfiguration
+
+func openConfiguration(t testing.TB, spec *components.Spec) *configurationStore {
+	t.Helper()
+	opened, err := NewConfiguration(t.Context(), spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = opened.(*configurationStore).Close() })
+	return opened.(*configurationStore)
+}
+
+// put writes pairs of key and text.
+func put(t testing.TB, client goredis.Cmdable, pairs ...string) {
+	t.Helper()
+	for i := 0; i < len(pairs); i += 2 {
+		if err := client.Set(t.Context(), pairs[i], pairs[i+1], 0).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+type items = map[string]configuration.Item
+
+// follow subscribes and gives the changes. It ends with the test at the latest.
+func follow(t testing.TB, s configuration.Store, keys ...string) (changes <-chan items, end func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	all, established, ended := make(chan items, 1000), make(chan struct{}), make(chan error, 1)
+	go func() {
+		ended <- s.Subscribe(ctx, keys, nil, func() { close(established) }, func(changed map[string]configuration.Item) { all <- changed })
+	}()
+	select {
+	case <-established:
+	case err := <-ended:
+		cancel()
+		t.Fatalf("subscribe: %v", err)
+	}
+	end = sync.OnceFunc(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("the subscription ended with %v", err)
+		}
+	})
+	t.Cleanup(end)
+	return all, end
+}
+
+func TestConfigurationGet(t *testing.T) {
+	single := redistest.Start(t)
+	nodes := redistest.StartCluster(t)
+	t.Run("node", func(t *testing.T) {
+		testConfigurationGet(t, openConfiguration(t, componentstest.FromReadme(t, "configuration.redis", "localhost:6379", single.Address)))
+	})
+	t.Run("cluster", func(t *testing.T) {
+		testConfigurationGet(t, openConfiguration(t, spec(nodes[0].Address, "redisType", "cluster")))
+	})
+}
+
+func testConfigurationGet(t *testing.T, s *configurationStore) {
+	put(t, s.client, "plain", "v1", "versioned", "v1||1", "more", "v1||1||2", "empty", "", "only version", "||3")
+	if err := s.client.HSet(t.Context(), "hash", "f", "v").Err(); err != nil {
+		t.Fatal(err)
+	}
+	all := items{"plain": {Value: "v1"}, "versioned": {Value: "v1", Version: "1"}, "more": {Value: "v1", Version: "1"}, "only version": {Version: "3"}}
+	for name, c := range map[string]struct {
+		keys []string
+		want items
+	}{
+		"some": {[]string{"plain", "versioned", "absent", "hash", "empty"}, items{"plain": all["plain"], "versioned": all["versioned"]}},
+		"none": {[]string{"absent"}, items{}},
+		"all":  {nil, all},
+	} {
+		got, err := s.Get(t.Context(), c.keys, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(c.want, got); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+	}
+	var pairs []string
+	want := maps.Clone(all)
+	for i := range 2*chunk + 1 {
+		key := fmt.Sprint("key", i)
+		pairs = append(pairs, key, "x")
+		want[key] = configuration.Item{Value: "x"}
+	}
+	put(t, s.client, pairs...)
+	got, err := s.Get(t.Context(), nil, nil)
+	if err != nil || !cmp.Equal(want, got) {
+		t.Errorf("many: %d items, %v", len(got), err)
+	}
+}
+
+func TestConfigurationSubscribe(t *testing.T) {
+	server := redistest.Start(t)
+	client := direct(t, server.Address)
+	for name, keys := range map[string][]string{"keys": {"a", "b*"}, "all": nil} {
+		t.Run(name, func(t *testing.T) {
+			put(t, client, "a", "before", "b*", "before", "other", "before")
+			changes, end := follow(t, openConfiguration(t, spec(server.Address)), keys...)
+			// No first values, nor keys that nobody asked for.
+			put(t, client, "a", "v||1")
+			if diff := cmp.Diff(items{"a": {Value: "v", Version: "1"}}, <-changes); diff != "" {
+				t.Error(diff)
+			}
+			put(t, client, "b*", "w")
+			if diff := cmp.Diff(items{"b*": {Value: "w"}}, <-changes); diff != "" {
+				t.Error(diff)
+			}
+			put(t, client, "bb", "x")
+			if keys == nil {
+				if diff := cmp.Diff(items{"bb": {Value: "x"}}, <-changes); diff != "" {
+					t.Error(diff)
+				}
+			}
+			// Equal writes are told, and so are keys that go.
+			put(t, client, "b*", "w")
+			if diff := cmp.Diff(items{"b*": {Value: "w"}}, <-changes); diff != "" {
+				t.Error(diff)
+			}
+			client.Del(t.Context(), "a")
+			if diff := cmp.Diff(items{"a": {}}, <-changes); diff != "" {
+				t.Error(diff)
+			}
+			client.PExpire(t.Context(), "b*", time.Millisecond)
+			// First comes the event that the key will expire.
+			for change := range changes {
+				if gone, ok := change["b*"]; ok && gone.Value == "" {
+					break
+				}
+			}
+			end()
+		})
+	}
+}
+
+// TestConfigurationLoss: changes that happen while the connection is lost are told when it is back, each once.
+func TestConfigurationLoss(t *testing.T) {
+	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
+	put(t, direct(t, server.Address), "a", "1", "b", "1", "c", "1")
+	one, _ := follow(t, openConfiguration(t, spec(server.Address)), "a", "b", "c", "d")
+	all, _ := follow(t, openConfiguration(t, spec(server.Address)))
+	server.Kill()
+	// The server is back on another port first, where the watches do not look.
+	elsewhere := redistest.StartAt(t, server, "--appendonly", "yes", "--appendfsync", "always")
+	client := direct(t, elsewhere.Address)
+	put(t, client, "a", "2", "d", "1")
+	client.Del(t.Context(), "b")
+	elsewhere.Kill()
+	server.Restart(t)
+	want := items{"a": {Value: "2"}, "b": {}, "d": {Value: "1"}}
+	for name, changes := range map[string]<-chan items{"keys": one, "all": all} {
+		got := items{}
+		for len(got) < len(want) {
+			maps.Copy(got, <-changes)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+	}
+	put(t, direct(t, server.Address), "c", "2")
+	for name, changes := range map[string]<-chan items{"keys": one, "all": all} {
+		if diff := cmp.Diff(items{"c": {Value: "2"}}, <-changes); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+	}
+}
+
+func TestConfigurationDatabase(t *testing.T) {
+	server := redistest.Start(t)
+	changes, _ := follow(t, openConfiguration(t, spec(server.Address, "redisDB", "3")), "a")
+	put(t, direct(t, server.Address), "a", "elsewhere")
+	client := goredis.NewClient(&goredis.Options{Addr: server.Address, DB: 3})
+	defer client.Close()
+	put(t, client, "a", "here")
+	if diff := cmp.Diff(items{"a": {Value: "here"}}, <-changes); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestNotifications(t *testing.T) {
+	for flags, want := range map[string]string{"": "Kg$xe", "KA": "", "A": "K", "Kg$xe": "", "KEx": "g$e", "lh": "Kg$xe"} {
+		if got := lacking(flags); got != want {
+			t.Errorf("%q lacks %q, want %q", flags, got, want)
+		}
+	}
+	// Those that others need stay, and a server that refuses is no failure.
+	server := redistest.Start(t, "--notify-keyspace-events", "El", "--user", "narrow", "on", ">pass", "~*", "&*", "+@all", "-config")
+	follow(t, openConfiguration(t, spec(server.Address, "redisUsername", "narrow", "redisPassword", "pass")), "a")
+	follow(t, openConfiguration(t, spec(server.Address)), "a")
+	got, err := direct(t, server.Address).ConfigGet(t.Context(), "notify-keyspace-events").Result()
+	if err != nil || len(got) != 2 || lacking(fmt.Sprint(got[1])) != "" || !strings.Contains(fmt.Sprint(got[1]), "El") && !strings.ContainsAny(fmt.Sprint(got[1]), "lA") {
+		t.Errorf("notifications are %v, %v", got, err)
+	}
+}
+
+func TestConfigurationRefusals(t *testing.T) {
+	if _, err := NewConfiguration(t.Context(), spec("127.0.0.1:1", "redisMaxRetries", "-1")); err == nil || !strings.Contains(err.Error(), "127.0.0.1:1") {
+		t.Errorf("error %v", err)
+	}
+	server := redistest.Start(t)
+	s := openConfiguration(t, spec(server.Address, "redisMaxRetries", "-1"))
+	if err := s.Ping(t.Context()); err != nil {
+		t.Error(err)
+	}
+	server.Kill()
+	if _, err := s.Get(t.Context(), []string{"a"}, nil); err == nil || !strings.Contains(err.Error(), server.Address) {
+		t.Errorf("get: %v", err)
+	}
+	if _, err := s.Get(t.Context(), nil, nil); err == nil || !strings.Contains(err.Error(), server.Address) {
+		t.Errorf("get all: %v", err)
+	}
+	err := s.Subscribe(t.Context(), []string{"a"}, nil, func() { t.Error("established") }, nil)
+	if err == nil || !strings.Contains(err.Error(), server.Address) {
+		t.Errorf("subscribe: %v", err)
+	}
+	clustered := openConfiguration(t, spec(redistest.StartCluster(t)[0].Address, "redisType", "cluster"))
+	if err := clustered.Subscribe(t.Context(), nil, nil, func() {}, nil); err == nil || !strings.Contains(err.Error(), "cluster") {
+		t.Errorf("in a cluster: %v", err)
+	}
+}
