@@ -74,7 +74,7 @@ func (c *tally) add(line string) {
 // start runs a loader that knows state.plain, state.broken, state.slow and secretstores.plain.
 func start(t *testing.T) *bench {
 	t.Helper()
-	b := &bench{state: state.NewService(state.Deps{AppID: "app"}), secrets: secrets.NewService(nil), log: &lines{}, counted: &tally{}}
+	b := &bench{state: state.NewService(state.Deps{AppID: "app"}), secrets: secrets.NewService(secrets.Deps{}), log: &lines{}, counted: &tally{}}
 	log := logrus.New()
 	log.SetOutput(b.log)
 	log.SetLevel(logrus.DebugLevel)

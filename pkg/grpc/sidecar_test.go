@@ -182,7 +182,7 @@ func start(t testing.TB, change func(*sidecar)) *sidecar {
 	s := &sidecar{
 		shelf:    newShelf(),
 		state:    state.NewService(state.Deps{AppID: "myapp"}),
-		secrets:  secrets.NewService(counted{}),
+		secrets:  secrets.NewService(secrets.Deps{Observer: counted{}}),
 		peers:    directory{},
 		log:      new(logs),
 		shutdown: make(chan bool, 1),

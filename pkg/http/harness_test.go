@@ -295,7 +295,7 @@ type onlyK1 struct{}
 func (onlyK1) Allowed(store, secret string) bool { return store != "limited" || secret == "k1" }
 
 func secretService() *secrets.Service {
-	s := secrets.NewService(nil)
+	s := secrets.NewService(secrets.Deps{})
 	s.Restrict(onlyK1{})
 	for _, name := range []string{"secrets", "limited"} {
 		_ = s.Add(name, recordedSecrets{"k1": "v1", "k2": "v2", "nested:a": "x", "nested:b": "y"})

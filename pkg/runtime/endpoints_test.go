@@ -42,7 +42,7 @@ func (v vault) All(context.Context, map[string]string) (map[string]map[string]st
 func withSecrets(t *testing.T, stored vault) (*Runtime, *logtest.Hook) {
 	t.Helper()
 	logger, hook := logtest.NewNullLogger()
-	r := &Runtime{cfg: Config{AppID: "app", Namespace: "ns"}, log: logrus.NewEntry(logger), secrets: secrets.NewService(nil)}
+	r := &Runtime{cfg: Config{AppID: "app", Namespace: "ns"}, log: logrus.NewEntry(logger), secrets: secrets.NewService(secrets.Deps{})}
 	if err := r.secrets.Add("vault", stored); err != nil {
 		t.Fatal(err)
 	}

@@ -101,8 +101,8 @@ func New(cfg Config, deps Deps) (*Runtime, error) {
 	r.health = metadata.NewHealth(cfg.AppID)
 	r.policies = resiliency.New(resiliency.WithLog(deps.Logs.Scope("dapr.runtime.resiliency")), resiliency.WithObserver(r.metrics))
 	r.resources = sync.OnceValues(func() (*config.Resources, error) { return config.ReadFolders(cfg.ResourcesPaths...) })
-	r.state = state.NewService(state.Deps{AppID: cfg.AppID, Namespace: cfg.Namespace, Log: r.log, Observer: r.metrics})
-	r.secrets = secrets.NewService(r.metrics)
+	r.state = state.NewService(state.Deps{AppID: cfg.AppID, Namespace: cfg.Namespace, Log: r.log, Observer: r.metrics, Policies: r.policies})
+	r.secrets = secrets.NewService(secrets.Deps{Observer: r.metrics, Policies: r.policies})
 	r.wireBlocks()
 	r.loader = components.NewLoader(components.Deps{
 		Set: deps.Components, State: r.state, Secrets: r.secrets, PubSub: r.pubsub, Bindings: r.bindings, Configuration: r.settings,

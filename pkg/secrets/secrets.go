@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/daprd/daprd/pkg/apierr"
+	"github.com/daprd/daprd/pkg/resiliency"
 )
 
 // Observer is told how operations on stores went: the seam of the metrics.
@@ -23,7 +24,7 @@ type Observer interface {
 // Service is the secrets building block. Its methods may be called by many goroutines at once. Errors of
 // Secret and All are *apierr.Error.
 type Service struct {
-	observer Observer
+	deps Deps
 
 	mu     sync.RWMutex
 	scope  Scope
@@ -32,13 +33,21 @@ type Service struct {
 
 type component struct {
 	store     Store
+	guard     *resiliency.Guard
 	got, bulk func(success bool, elapsed time.Duration)
 }
 
-// NewService makes a service without stores, which allows everything until Restrict. A nil observer
-// observes nothing.
-func NewService(observer Observer) *Service {
-	return &Service{observer: observer, stores: map[string]component{}}
+// Deps are what a Service needs from the sidecar around it.
+type Deps struct {
+	// Observer is told of every operation; nil observes nothing.
+	Observer Observer
+	// Policies are the resiliency policies in force; nil has none.
+	Policies *resiliency.Policies
+}
+
+// NewService makes a service without stores, which allows everything until Restrict.
+func NewService(deps Deps) *Service {
+	return &Service{deps: deps, stores: map[string]component{}}
 }
 
 // Restrict applies the Configuration's scopes. Components' own references are not restricted.
@@ -56,15 +65,18 @@ func (s *Service) Add(name string, store Store) error {
 	if _, taken := s.stores[name]; taken {
 		return fmt.Errorf("secret store %s is loaded already: give each component a name of its own", name)
 	}
-	s.stores[name] = component{store, s.count(name, "get"), s.count(name, "bulk_get")}
+	s.stores[name] = component{
+		store: store, guard: s.deps.Policies.Component(resiliency.Secretstore, name, resiliency.Outbound),
+		got: s.count(name, "get"), bulk: s.count(name, "bulk_get"),
+	}
 	return nil
 }
 
 func (s *Service) count(name, operation string) func(bool, time.Duration) {
-	if s.observer == nil {
+	if s.deps.Observer == nil {
 		return func(bool, time.Duration) {}
 	}
-	return s.observer.Secret(name, operation)
+	return s.deps.Observer.Secret(name, operation)
 }
 
 // Remove takes a store out of service and gives it back: the caller closes it once the calls in flight are
@@ -104,7 +116,7 @@ func (s *Service) Secret(ctx context.Context, store, name string, metadata map[s
 		return nil, apierr.SecretDenied.New(name, store)
 	}
 	began := time.Now()
-	values, err := c.store.Secret(ctx, name, metadata)
+	values, err := resiliency.Do(ctx, c.guard, func(ctx context.Context) (map[string]string, error) { return c.store.Secret(ctx, name, metadata) })
 	c.got(err == nil, time.Since(began))
 	if err != nil {
 		return nil, apierr.SecretGet.New(name, store, err)
@@ -120,7 +132,7 @@ func (s *Service) All(ctx context.Context, store string, metadata map[string]str
 		return nil, err
 	}
 	began := time.Now()
-	all, err := c.store.All(ctx, metadata)
+	all, err := resiliency.Do(ctx, c.guard, func(ctx context.Context) (map[string]map[string]string, error) { return c.store.All(ctx, metadata) })
 	c.bulk(err == nil, time.Since(began))
 	if err != nil {
 		return nil, apierr.SecretBulkGet.New(store, err)

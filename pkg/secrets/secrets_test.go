@@ -16,6 +16,7 @@ import (
 
 	"github.com/daprd/daprd/pkg/apierr"
 	"github.com/daprd/daprd/pkg/config"
+	"github.com/daprd/daprd/pkg/resiliency"
 	"github.com/daprd/daprd/pkg/secrets"
 	"github.com/daprd/daprd/pkg/secrets/secretstest"
 )
@@ -103,7 +104,7 @@ func TestErrors(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			s := secrets.NewService(nil)
+			s := secrets.NewService(secrets.Deps{})
 			s.Restrict(scopes)
 			for name, store := range test.stores {
 				if err := s.Add(name, store); err != nil {
@@ -148,7 +149,7 @@ func TestScopes(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			s := secrets.NewService(nil)
+			s := secrets.NewService(secrets.Deps{})
 			if err := s.Add("s", &shelf{content: content()}); err != nil {
 				t.Fatal(err)
 			}
@@ -178,7 +179,7 @@ func TestScopes(t *testing.T) {
 }
 
 func TestNothingToSay(t *testing.T) {
-	s := secrets.NewService(nil)
+	s := secrets.NewService(secrets.Deps{})
 	s.Restrict(secrets.Scopes{{StoreName: "s", AllowedSecrets: []string{"db"}}})
 	if err := s.Add("s", &shelf{}); err != nil {
 		t.Fatal(err)
@@ -193,7 +194,7 @@ func TestNothingToSay(t *testing.T) {
 
 func TestObserver(t *testing.T) {
 	observer := &tally{}
-	s := secrets.NewService(observer)
+	s := secrets.NewService(secrets.Deps{Observer: observer})
 	store := &shelf{content: content()}
 	if err := s.Add("s", store); err != nil {
 		t.Fatal(err)
@@ -211,7 +212,7 @@ func TestObserver(t *testing.T) {
 
 func TestStoresComeAndGo(t *testing.T) {
 	var closed []string
-	s := secrets.NewService(nil)
+	s := secrets.NewService(secrets.Deps{})
 	first := &shelf{closed: &closed}
 	if err := s.Add("s", first); err != nil {
 		t.Fatal(err)
@@ -240,5 +241,36 @@ func TestStoresComeAndGo(t *testing.T) {
 	}
 	if _, ok := s.Store("s"); ok {
 		t.Error("a closed service still has a store")
+	}
+}
+
+// fickle fails the first calls.
+type fickle struct {
+	shelf
+	failures, calls int
+}
+
+func (f *fickle) Secret(ctx context.Context, name string, metadata map[string]string) (map[string]string, error) {
+	if f.calls++; f.calls <= f.failures {
+		return nil, errors.New("sealed")
+	}
+	return f.shelf.Secret(ctx, name, metadata)
+}
+
+func TestPolicies(t *testing.T) {
+	p := resiliency.New()
+	var pause config.Span
+	if _, err := p.Set(config.Resiliency{Spec: config.ResiliencySpec{
+		Policies: config.ResiliencyPolicies{Retries: map[string]config.Retry{"DefaultSecretstoreComponentOutboundRetryPolicy": {Duration: &pause}}}}}); err != nil {
+		t.Fatal(err)
+	}
+	store := &fickle{shelf: shelf{content: content()}, failures: 2}
+	s := secrets.NewService(secrets.Deps{Policies: p})
+	if err := s.Add("s", store); err != nil {
+		t.Fatal(err)
+	}
+	values, err := s.Secret(t.Context(), "s", "db", nil)
+	if diff := cmp.Diff(content()["db"], values); err != nil || diff != "" || store.calls != 3 {
+		t.Errorf("error %v after %d calls (-want +got)\n%s", err, store.calls, diff)
 	}
 }

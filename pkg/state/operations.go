@@ -8,7 +8,7 @@ import (
 )
 
 // operations are what can be done with one store: the abilities of the bare component as functions, nil
-// where it lacks one. Decorators (observed, encrypted) wrap the functions that are there; nothing asserts on
+// where it lacks one. Decorators (guarded, observed, encrypted) wrap the functions that are there; nothing asserts on
 // a decorated value.
 type operations struct {
 	get        func(ctx context.Context, req *GetRequest) (*Item, error)
@@ -38,12 +38,9 @@ func CheckItems(n int) error {
 // abilities reads what a bare component can do.
 func abilities(store Store) operations {
 	o := operations{
-		get:        store.Get,
-		set:        store.Set,
-		remove:     store.Delete,
-		getMany:    getEach(store),
-		setMany:    setEach(store),
-		removeMany: removeEach(store),
+		get:    store.Get,
+		set:    store.Set,
+		remove: store.Delete,
 	}
 	if bulk, ok := store.(BulkGetter); ok {
 		o.getMany = getBulk(bulk)
@@ -60,6 +57,15 @@ func abilities(store Store) operations {
 	return o
 }
 
+// many adds what a component does one by one: reading where it cannot read many at once, and writing.
+func (o operations) many() operations {
+	if o.getMany == nil {
+		o.getMany = getEach(o.get)
+	}
+	o.setMany, o.removeMany = setEach(o.set), removeEach(o.remove)
+	return o
+}
+
 func getBulk(store BulkGetter) func(context.Context, []GetRequest, int) ([]Item, error) {
 	return func(ctx context.Context, reqs []GetRequest, _ int) ([]Item, error) {
 		items, err := store.BulkGet(ctx, reqs)
@@ -70,7 +76,7 @@ func getBulk(store BulkGetter) func(context.Context, []GetRequest, int) ([]Item,
 	}
 }
 
-func getEach(store Store) func(context.Context, []GetRequest, int) ([]Item, error) {
+func getEach(get func(context.Context, *GetRequest) (*Item, error)) func(context.Context, []GetRequest, int) ([]Item, error) {
 	return func(ctx context.Context, reqs []GetRequest, parallelism int) ([]Item, error) {
 		items := make([]Item, len(reqs))
 		inParallel(len(reqs), parallelism, func(i int) {
@@ -78,7 +84,7 @@ func getEach(store Store) func(context.Context, []GetRequest, int) ([]Item, erro
 				items[i].Err = err
 				return
 			}
-			item, err := store.Get(ctx, &reqs[i])
+			item, err := get(ctx, &reqs[i])
 			if err != nil {
 				items[i].Err = err
 				return
@@ -89,18 +95,18 @@ func getEach(store Store) func(context.Context, []GetRequest, int) ([]Item, erro
 	}
 }
 
-func setEach(store Store) func(context.Context, []SetRequest) error {
+func setEach(set func(context.Context, *SetRequest) error) func(context.Context, []SetRequest) error {
 	return func(ctx context.Context, reqs []SetRequest) error {
 		return writeEach(ctx, len(reqs),
 			func(i int) string { return reqs[i].Key },
-			func(i int) error { return store.Set(ctx, &reqs[i]) })
+			func(i int) error { return set(ctx, &reqs[i]) })
 	}
 }
 
-func removeEach(store Store) func(context.Context, []DeleteRequest) error {
+func removeEach(remove func(context.Context, *DeleteRequest) error) func(context.Context, []DeleteRequest) error {
 	return func(ctx context.Context, reqs []DeleteRequest) error {
 		return writeEach(ctx, len(reqs),
 			func(i int) string { return reqs[i].Key },
-			func(i int) error { return store.Delete(ctx, &reqs[i]) })
+			func(i int) error { return remove(ctx, &reqs[i]) })
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/daprd/daprd/pkg/apierr"
+	"github.com/daprd/daprd/pkg/resiliency"
 )
 
 // Deps are what a Service needs from the sidecar around it.
@@ -19,6 +20,8 @@ type Deps struct {
 	Log logrus.FieldLogger
 	// Observer is told of every operation; nil observes nothing.
 	Observer Observer
+	// Policies are the resiliency policies in force; nil has none.
+	Policies *resiliency.Policies
 }
 
 // Service is the state building block. Its methods take and give keys as apps know them, may be called by

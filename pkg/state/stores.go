@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/daprd/daprd/pkg/apierr"
+	"github.com/daprd/daprd/pkg/resiliency"
 )
 
 // component is a store in service.
@@ -58,7 +59,7 @@ func (s *Service) component(name string, store Store, settings Settings) *compon
 		bare:       store,
 		features:   features(store),
 		settings:   settings,
-		operations: abilities(store).observed(name, s.deps.Observer),
+		operations: abilities(store).guarded(s.deps.Policies.Component(resiliency.Statestore, name, resiliency.Outbound)).many().observed(name, s.deps.Observer),
 	}
 	if settings.keys != nil {
 		c.operations = c.encrypted(settings.keys)
