@@ -7,6 +7,7 @@ package messaging
 import (
 	"context"
 	"errors"
+	"net/http"
 	"sync"
 
 	"google.golang.org/grpc/codes"
@@ -16,6 +17,7 @@ import (
 	"github.com/daprd/daprd/pkg/channel"
 	"github.com/daprd/daprd/pkg/nameresolution"
 	"github.com/daprd/daprd/pkg/ready"
+	"github.com/daprd/daprd/pkg/resiliency"
 )
 
 // Self is what other sidecars and applications are told of this one.
@@ -41,7 +43,9 @@ type Deps struct {
 	Peers *Peers
 	// Endpoints are the HTTPEndpoint resources, once they are loaded; nil where there are none ever.
 	Endpoints *ready.Slot[*Endpoints]
-	// RetryInterval is the pause between two rounds of attempts; 0 means that of Dapr, one second.
+	// Policies are the resiliency policies in force; nil has none but the built-in retries.
+	Policies *resiliency.Policies
+	// RetryInterval is the pause of the built-in retries; 0 means that of their policy.
 	RetryInterval RetryInterval
 }
 
@@ -53,6 +57,7 @@ type Direct struct {
 	endpoints *ready.Slot[*Endpoints]
 	peers     *Peers
 	plain     *Endpoints
+	policies  *resiliency.Policies
 	interval  RetryInterval
 	forwarded string
 	rounds    roundRobin
@@ -75,7 +80,8 @@ func New(deps Deps) *Direct {
 		endpoints: deps.Endpoints,
 		peers:     deps.Peers,
 		plain:     NewEndpoints(nil),
-		interval:  deps.RetryInterval.orDefault(),
+		interval:  deps.RetryInterval,
+		policies:  deps.Policies,
 		forwarded: deps.Self.forwardedValue(),
 	}
 	if d.endpoints == nil {
@@ -111,16 +117,29 @@ func (d *Direct) invoke(ctx context.Context, id string, req *channel.Request) (*
 	}
 	req.Method = method
 	if endpoint, ok := d.endpoint(id); ok {
+		if guard := d.policies.App(WithoutUser(id)); guard != nil {
+			return d.guarded(ctx, guard, WithoutUser(endpoint.base), req, endpoint.Invoke)
+		}
 		return endpoint.Invoke(ctx, req)
 	}
 	target, err := d.Target(id)
 	if err != nil {
 		return nil, err
 	}
+	if guard := d.guard(id); guard != nil {
+		return d.guarded(ctx, guard, req.Method, req, func(ctx context.Context, req *channel.Request) (*channel.Response, error) {
+			return d.toApp(ctx, target, req, !guard.Explicit() && !guard.Retries())
+		})
+	}
+	return d.toApp(ctx, target, req, true)
+}
+
+// toApp calls an application. retries says whether the built-in retries hold.
+func (d *Direct) toApp(ctx context.Context, target Target, req *channel.Request, retries bool) (*channel.Response, error) {
 	if target.Local {
 		return d.local(ctx, req)
 	}
-	return d.remote(ctx, target, req)
+	return d.remote(ctx, target, req, retries)
 }
 
 func (d *Direct) local(ctx context.Context, req *channel.Request) (*channel.Response, error) {
@@ -137,7 +156,14 @@ func failure(id string, err error) error {
 	if errors.As(err, &row) {
 		return row
 	}
-	if status.Code(err) == codes.PermissionDenied {
+	var late *resiliency.TimeoutError
+	var open *resiliency.OpenError
+	switch {
+	case errors.As(err, &late):
+		return apierr.Invoke.As(http.StatusInternalServerError, codes.DeadlineExceeded).New(id, err)
+	case errors.As(err, &open):
+		return apierr.Invoke.As(http.StatusInternalServerError, codes.Unavailable).New(id, err)
+	case status.Code(err) == codes.PermissionDenied:
 		return apierr.InvokeDenied.New(id, err)
 	}
 	return apierr.Invoke.New(id, err)

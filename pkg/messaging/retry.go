@@ -13,33 +13,36 @@ import (
 	"github.com/daprd/daprd/pkg/apierr"
 	"github.com/daprd/daprd/pkg/channel"
 	"github.com/daprd/daprd/pkg/nameresolution"
+	"github.com/daprd/daprd/pkg/resiliency"
 )
 
-const (
-	// maxRetries is the built-in number of retries (Dapr 1.18: DaprBuiltInServiceRetries).
-	maxRetries = 3
-	// addressesPerRound bounds how many sidecars of one application are tried before the pause: the next
-	// one is tried at once, but a whole cluster that is down is not dialled for one call.
-	addressesPerRound = 4
-)
+// addressesPerRound bounds how many sidecars of one application are tried before the pause: the next
+// one is tried at once, but a whole cluster that is down is not dialled for one call.
+const addressesPerRound = 4
 
 // RetryInterval is the pause between two rounds of attempts.
 type RetryInterval time.Duration
 
-func (i RetryInterval) orDefault() RetryInterval {
-	if i > 0 {
-		return i
+// builtIn are the retries of calls that no policy holds for.
+func (d *Direct) builtIn() resiliency.Retry {
+	retry := d.policies.Retries(resiliency.ServiceRetries)
+	if d.interval > 0 {
+		retry.Pause = time.Duration(d.interval)
 	}
-	return RetryInterval(time.Second)
+	return retry
 }
 
 // remote makes the call at one of the target's sidecars. When one cannot be reached, the next known one is
-// tried at once; when none can, all is asked anew after a pause.
-func (d *Direct) remote(ctx context.Context, target Target, req *channel.Request) (*channel.Response, error) {
+// tried at once; when none can, all is asked anew after a pause, if retries says so.
+func (d *Direct) remote(ctx context.Context, target Target, req *channel.Request, retries bool) (*channel.Response, error) {
 	o := d.outgoing.Get().(*outgoing)
 	o.req, o.begun = req, false
 	o.header = d.forward(o.header, req.Header, target.AppID)
 	defer d.reuse(o)
+	if !retries {
+		res, _, err := d.round(ctx, target.Target, o)
+		return res, err
+	}
 	return d.attempts(ctx, target.Target, o)
 }
 
@@ -50,15 +53,20 @@ func (d *Direct) reuse(o *outgoing) {
 }
 
 func (d *Direct) attempts(ctx context.Context, target nameresolution.Target, o *outgoing) (*channel.Response, error) {
+	var schedule *resiliency.Schedule
 	for retries := 0; ; retries++ {
 		res, again, err := d.round(ctx, target, o)
-		switch {
-		case err == nil || !again:
+		if err == nil || !again {
 			return res, err
-		case retries == maxRetries:
-			return nil, fmt.Errorf("failed to invoke target %s after %d retries. Error: %w", target.AppID, maxRetries, err)
 		}
-		if err := pause(ctx, time.Duration(d.interval)); err != nil {
+		if schedule == nil {
+			schedule = d.builtIn().Begin()
+		}
+		pause, ok := schedule.Next(0)
+		if !ok {
+			return nil, fmt.Errorf("failed to invoke target %s after %d retries. Error: %w", target.AppID, retries, err)
+		}
+		if err := resiliency.Wait(ctx, pause); err != nil {
 			return nil, err
 		}
 	}
@@ -149,16 +157,5 @@ func (d *Direct) pick(target nameresolution.Target, addresses, tried []string) s
 func forget(resolver nameresolution.Resolver, target nameresolution.Target, address string) {
 	if f, ok := resolver.(nameresolution.Forgetter); ok {
 		f.Forget(target, address)
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return status.FromContextError(ctx.Err()).Err()
 	}
 }

@@ -2,6 +2,7 @@ package resiliency
 
 import (
 	"errors"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -97,6 +98,7 @@ func (b *breakers) of(part string) *breaker {
 	if found, ok := b.made.Get(part); ok {
 		return found
 	}
+	part = strings.Clone(part) // it may be lent
 	fresh := b.newOf(part)
 	if earlier, ok, _ := b.made.PeekOrAdd(part, fresh); ok {
 		return earlier

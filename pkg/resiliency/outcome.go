@@ -24,7 +24,8 @@ type (
 	Delayed interface {
 		RetryAfter() (pause time.Duration, ok bool)
 	}
-	// Final says that another attempt cannot be made, whatever went wrong: what was to be sent is used up.
+	// Final says that another attempt cannot be made, whatever went wrong: what was to be sent is used up. It is
+	// asked last, when another attempt follows unless it says so.
 	Final interface{ Final() bool }
 	// Held holds something, an answer for one. Discard frees it, when another attempt follows.
 	Held interface{ Discard() }
@@ -59,9 +60,6 @@ func judge(err error, matching *matching) outcome {
 			o.again = listed == chosen
 			o.failed = o.failed || o.again
 		}
-	}
-	if isFinal(err) {
-		o.again = false
 	}
 	return o
 }

@@ -202,7 +202,7 @@ func (g *Guard) Run(ctx context.Context, operation func(context.Context) error) 
 	if t == nil {
 		return operation(ctx)
 	}
-	return t.run(ctx, "", attempt{}, operation)
+	return t.run(ctx, attempt{}, operation)
 }
 
 // Call is Run for a part of the target that has a breaker of its own, an application's method for one. The
@@ -213,7 +213,7 @@ func (g *Guard) Call(ctx context.Context, part string, operation func(context.Co
 	if t == nil {
 		return operation(ctx)
 	}
-	return t.run(ctx, part, attempt{outlives: true}, operation)
+	return t.run(ctx, attempt{part: part, outlives: true}, operation)
 }
 
 // Do is Run for an operation that gives something.
@@ -222,7 +222,7 @@ func Do[T any](ctx context.Context, g *Guard, operation func(context.Context) (T
 	if t == nil {
 		return operation(ctx)
 	}
-	err = t.run(ctx, "", attempt{}, func(ctx context.Context) error {
+	err = t.run(ctx, attempt{}, func(ctx context.Context) error {
 		var err error
 		result, err = operation(ctx)
 		return err

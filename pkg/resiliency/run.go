@@ -7,20 +7,22 @@ import (
 
 // attempt is how attempts are made.
 type attempt struct {
+	// part is that of the target, "" for all of it.
+	part string
 	// outlives says that the context of the last attempt lives on.
 	outlives bool
 }
 
 // run is the retry around everything.
-func (t *target) run(ctx context.Context, part string, how attempt, operation func(context.Context) error) error {
-	b := t.breakers.of(part)
+func (t *target) run(ctx context.Context, how attempt, operation func(context.Context) error) error {
+	b := t.breakers.of(how.part)
 	t.counts.began(b)
 	var schedule *Schedule
 	for tries := 1; ; tries++ {
 		release, err := t.guarded(ctx, b, how, operation)
 		if err == nil {
 			if schedule != nil {
-				t.policies.log.Infof("Recovered processing operation %s after %d attempts", t.key.operation(part), tries)
+				t.policies.log.Infof("Recovered processing operation %s after %d attempts", t.key.operation(how.part), tries)
 			}
 			return nil
 		}
@@ -32,7 +34,7 @@ func (t *target) run(ctx context.Context, part string, how attempt, operation fu
 			return err
 		}
 		if tries == 1 {
-			t.policies.log.Warnf("Error processing operation %s. Retrying in %v…", t.key.operation(part), pause)
+			t.policies.log.Warnf("Error processing operation %s. Retrying in %v…", t.key.operation(how.part), pause)
 		}
 		discard(err)
 		release()
@@ -51,7 +53,7 @@ func (t *target) next(ctx context.Context, schedule *Schedule, b *breaker, err e
 	}
 	wish, _ := asked(err)
 	pause, again = schedule.Next(wish)
-	return pause, again && (b == nil || !b.openAfter(pause))
+	return pause, again && (b == nil || !b.openAfter(pause)) && !isFinal(err)
 }
 
 // guarded is the breaker around an attempt.
@@ -94,20 +96,20 @@ func (t *target) timed(ctx context.Context, how attempt, operation func(context.
 		return nothing, operation(ctx)
 	}
 	if how.outlives {
-		return t.measured(ctx, operation)
+		return t.measured(ctx, how, operation)
 	}
 	within, cancel := context.WithTimeout(ctx, t.timeout.after)
 	defer cancel()
 	err = operation(within)
 	if err != nil && within.Err() != nil && ctx.Err() == nil {
-		err = t.late(err)
+		err = t.late(how, err)
 	}
 	return nothing, err
 }
 
 // measured leaves the context of an attempt alive when it brought something: an answer whose body is still to be
 // read. release ends it.
-func (t *target) measured(ctx context.Context, operation func(context.Context) error) (release func(), err error) {
+func (t *target) measured(ctx context.Context, how attempt, operation func(context.Context) error) (release func(), err error) {
 	within, cancel := context.WithCancel(ctx)
 	timer := time.AfterFunc(t.timeout.after, cancel)
 	err = operation(within)
@@ -115,7 +117,7 @@ func (t *target) measured(ctx context.Context, operation func(context.Context) e
 	case !inTime && ctx.Err() == nil:
 		discard(err)
 		cancel()
-		return nothing, t.late(err)
+		return nothing, t.late(how, err)
 	case err != nil && !isHeld(err):
 		cancel()
 	}
@@ -123,7 +125,7 @@ func (t *target) measured(ctx context.Context, operation func(context.Context) e
 }
 
 // late is the error of an attempt whose time was over.
-func (t *target) late(cause error) error {
+func (t *target) late(how attempt, cause error) error {
 	t.counts.late()
-	return &TimeoutError{Policy: t.timeout.name, Target: t.key.thing(""), After: t.timeout.after, final: isFinal(cause)}
+	return &TimeoutError{Policy: t.timeout.name, Target: t.key.thing(how.part), After: t.timeout.after, final: isFinal(cause)}
 }

@@ -144,7 +144,8 @@ func (r *Runtime) wireMessaging() {
 	self := messaging.Self{AppID: r.cfg.AppID, Namespace: namespace, HostIP: r.cfg.HostAddress, HostName: host,
 		InternalPort: r.cfg.InternalGRPCPort}
 	r.peers = messaging.NewPeers(messaging.Insecure{}, r.cfg.MaxBodySize)
-	r.messaging = messaging.New(messaging.Deps{Self: self, App: &r.app, Resolver: &r.resolver, Peers: r.peers, Endpoints: &r.endpoints})
+	r.messaging = messaging.New(messaging.Deps{Self: self, App: &r.app, Resolver: &r.resolver, Peers: r.peers, Endpoints: &r.endpoints,
+		Policies: r.policies})
 	r.callee = messaging.NewCallee(r.cfg.AppID, &r.app, messaging.AllowAll{}, r.cfg.MaxBodySize)
 	r.proxy = grpc.NewProxy(grpc.ProxyDeps{Self: self, Direct: r.messaging, Policy: messaging.AllowAll{}})
 }
