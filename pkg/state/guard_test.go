@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,10 +18,14 @@ type shaky struct {
 	Store
 	failures int
 	failure  error
-	calls    map[string]int
+
+	mu    sync.Mutex
+	calls map[string]int
 }
 
 func (s *shaky) fail(kind string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.calls[kind]++; s.calls[kind] <= s.failures {
 		return s.failure
 	}
