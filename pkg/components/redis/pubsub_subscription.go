@@ -11,7 +11,7 @@ import (
 
 // patience is how long the end of a subscription waits for a server that does not answer: to be told what was
 // accepted, and to take back the rest.
-const patience = 2 * time.Second
+const patience = time.Second
 
 // subscription takes the entries of one topic. Each entry that it has in hand holds a token of room, from the read
 // until it is acknowledged or given back, while it rests after a failure too. So no channel is ever full.

@@ -568,3 +568,46 @@ func TestPubSubSettings(t *testing.T) {
 		})
 	}
 }
+
+// TestPubSubForms: a cluster, and a master behind Sentinels, take everything that a subscription does.
+func TestPubSubForms(t *testing.T) {
+	master := redistest.Start(t)
+	for name, properties := range map[string][]string{
+		"cluster":   {"redisHost", redistest.StartCluster(t)[0].Address, "redisType", "cluster"},
+		"sentinels": {"redisHost", redistest.StartSentinel(t, master).Address, "failover", "true", "sentinelMasterName", "mymaster"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			properties := append(properties, "processingTimeout", "100ms", "redeliverInterval", "20ms", "streamTTL", "1h")
+			b := openPubSub(t, "", properties...)
+			topics := []string{"a", "b", "c", "d"}
+			messages, deliver := collect()
+			for _, topic := range topics {
+				// A consumer takes a message and dies.
+				publish(t, b, topic, "left")
+				if err := b.client.XGroupCreate(t.Context(), topic, "app", "0").Err(); err != nil {
+					t.Fatal(err)
+				}
+				if err := b.client.XReadGroup(t.Context(), &goredis.XReadGroupArgs{Group: "app", Consumer: "app", Streams: []string{topic, ">"}}).Err(); err != nil {
+					t.Fatal(err)
+				}
+				if errs := b.PublishBulk(t.Context(), []pubsub.PublishRequest{{Topic: topic, Data: []byte("slow")}, {Topic: topic, Data: []byte("bad")}}); errs != nil {
+					t.Fatal(errs)
+				}
+				tries := 0
+				end := subscribe(t, b, topic, pubsub.Batch{}, func(ctx context.Context, batch []*pubsub.Message) []error {
+					if string(batch[0].Data) == "bad" {
+						if tries++; tries < 3 {
+							return []error{errors.New("not yet")}
+						}
+					}
+					return deliver(ctx, batch)
+				})
+				receive(t, messages, 3)
+				end()
+				if pending, err := b.client.XPending(t.Context(), topic, "app").Result(); err != nil || pending.Count != 0 {
+					t.Errorf("topic %s: %v, %v", topic, pending, err)
+				}
+			}
+		})
+	}
+}
