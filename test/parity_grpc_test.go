@@ -191,6 +191,9 @@ func (g *grpcAPI) metadata(ctx context.Context) meaning {
 	for _, e := range answer.GetHttpEndpoints() {
 		info.HTTPEndpoints = append(info.HTTPEndpoints, e.GetName())
 	}
+	for _, r := range answer.GetResiliencies() {
+		info.Resiliencies = append(info.Resiliencies, r.GetName())
+	}
 	return meaning{Info: info}
 }
 

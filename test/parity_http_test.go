@@ -299,6 +299,7 @@ func (h *httpAPI) metadata(ctx context.Context) meaning {
 		}
 		Extended                map[string]string
 		HTTPEndpoints           []struct{ Name string }
+		Resiliencies            []struct{ Name string }
 		AppConnectionProperties struct {
 			Port, MaxConcurrency     int
 			Protocol, ChannelAddress string
@@ -317,6 +318,9 @@ func (h *httpAPI) metadata(ctx context.Context) meaning {
 	}
 	for _, e := range body.HTTPEndpoints {
 		info.HTTPEndpoints = append(info.HTTPEndpoints, e.Name)
+	}
+	for _, r := range body.Resiliencies {
+		info.Resiliencies = append(info.Resiliencies, r.Name)
 	}
 	return meaning{Info: info}
 }

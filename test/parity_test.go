@@ -63,6 +63,7 @@ type parityInfo struct {
 	Components    []string
 	Extended      map[string]string
 	HTTPEndpoints []string
+	Resiliencies  []string
 	AppProtocol   string
 	AppAddress    string
 	HasAppPort    bool

@@ -118,7 +118,7 @@ func (d *Direct) invoke(ctx context.Context, id string, req *channel.Request) (*
 	req.Method = method
 	if endpoint, ok := d.endpoint(id); ok {
 		if guard := d.policies.App(WithoutUser(id)); guard != nil {
-			return d.guarded(ctx, guard, WithoutUser(endpoint.base), req, endpoint.Invoke)
+			return d.guarded(ctx, guard, "", req, endpoint.Invoke)
 		}
 		return endpoint.Invoke(ctx, req)
 	}

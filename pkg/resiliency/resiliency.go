@@ -9,7 +9,7 @@ package resiliency
 import (
 	"context"
 	"errors"
-	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -230,9 +230,10 @@ func Do[T any](ctx context.Context, g *Guard, operation func(context.Context) (T
 	return result, err
 }
 
+// joined are all faults on one line.
 func joined(faults []error) error {
 	if err := errors.Join(faults...); err != nil {
-		return fmt.Errorf("resiliency: %w", err)
+		return errors.New(strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
 	return nil
 }

@@ -29,7 +29,9 @@ func newTrip(text string) (trip, error) {
 	}
 	ast, issues := env.Compile(text)
 	if err := issues.Err(); err != nil {
-		return nil, fmt.Errorf("it is no CEL expression over requests, totalSuccesses, totalFailures, consecutiveSuccesses and consecutiveFailures: %w", err)
+		first := issues.Errors()[0]
+		return nil, fmt.Errorf("want a CEL expression over requests, totalSuccesses, totalFailures, consecutiveSuccesses and consecutiveFailures: column %d: %s",
+			first.Location.Column()+1, first.Message)
 	}
 	if ast.OutputType() != cel.BoolType {
 		return nil, fmt.Errorf("the expression gives %s, want bool", ast.OutputType())
