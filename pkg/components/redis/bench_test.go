@@ -2,9 +2,11 @@ package redis
 
 import (
 	"strconv"
+	"sync/atomic"
 	"testing"
 
 	"github.com/daprd/daprd/pkg/components/redis/redistest"
+	"github.com/daprd/daprd/pkg/pubsub"
 	"github.com/daprd/daprd/pkg/state"
 )
 
@@ -41,4 +43,47 @@ func BenchmarkState(b *testing.B) {
 			})
 		})
 	}
+}
+
+// BenchmarkPubSub publishes and delivers, one after the other and both at once.
+func BenchmarkPubSub(b *testing.B) {
+	broker := openPubSub(b, redistest.Start(b).Address)
+	data := make([]byte, 1024)
+	b.Run("publish", func(b *testing.B) {
+		b.ReportAllocs()
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				if err := broker.Publish(b.Context(), &pubsub.PublishRequest{Topic: "p", Data: data}); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	})
+	b.Run("deliver", func(b *testing.B) {
+		topic := strconv.Itoa(b.N)
+		reqs := make([]pubsub.PublishRequest, b.N)
+		for i := range reqs {
+			reqs[i] = pubsub.PublishRequest{Topic: topic, Data: data}
+		}
+		for len(reqs) > 0 {
+			n := min(1000, len(reqs))
+			if errs := broker.PublishBulk(b.Context(), reqs[:n]); errs != nil {
+				b.Fatal(errs)
+			}
+			reqs = reqs[n:]
+		}
+		var left atomic.Int64
+		left.Store(int64(b.N))
+		over := make(chan struct{})
+		b.ReportAllocs()
+		b.ResetTimer()
+		end := subscribe(b, broker, topic, pubsub.Batch{}, each(func(*pubsub.Message) error {
+			if left.Add(-1) == 0 {
+				close(over)
+			}
+			return nil
+		}))
+		<-over
+		end()
+	})
 }
