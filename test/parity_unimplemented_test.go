@@ -20,7 +20,6 @@ import (
 var notYet = map[string]string{
 	"publish":       "POST,PUT /v1.0/publish/ps/topic; POST /v1.0/publish/ps/a/b",
 	"bulk publish":  "POST,PUT /v1.0/publish/bulk/ps/topic; POST /v1.0-alpha1/publish/bulk/ps/topic",
-	"bindings":      "POST,PUT /v1.0/bindings/b",
 	"configuration": "GET /v1.0/configuration/c; GET /v1.0-alpha1/configuration/c; GET /v1.0/configuration/c/subscribe; GET /v1.0-alpha1/configuration/c/id/unsubscribe",
 	"lock":          "POST /v1.0-alpha1/lock/l; POST /v1.0-alpha1/unlock/l",
 	"actors": "GET,POST,PUT,DELETE /v1.0/actors/T/1/method/m; POST,PUT /v1.0/actors/T/1/state; GET /v1.0/actors/T/1/state/k; " +
@@ -32,7 +31,7 @@ var notYet = map[string]string{
 }
 
 // served are the methods of the gRPC API that this sidecar has.
-var served = []string{"InvokeService", "GetState", "GetBulkState", "SaveState", "QueryStateAlpha1", "DeleteState", "DeleteBulkState",
+var served = []string{"InvokeService", "InvokeBinding", "GetState", "GetBulkState", "SaveState", "QueryStateAlpha1", "DeleteState", "DeleteBulkState",
 	"ExecuteStateTransaction", "EncryptAlpha1", "DecryptAlpha1", "SubtleGetKeyAlpha1", "SubtleEncryptAlpha1", "SubtleDecryptAlpha1",
 	"SubtleWrapKeyAlpha1", "SubtleUnwrapKeyAlpha1", "SubtleSignAlpha1", "SubtleVerifyAlpha1", "GetSecret", "GetBulkSecret", "GetMetadata", "SetMetadata", "Shutdown"}
 

@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/daprd/daprd/pkg/bindings"
 	"github.com/daprd/daprd/pkg/runtime"
 )
 
@@ -14,6 +15,8 @@ func (f *flags) application(s *pflag.FlagSet) {
 	s.StringVar(&f.protocol, "app-protocol", "http", "what the application speaks: http, https, h2c, grpc, grpcs")
 	s.StringVar(&f.cfg.AppChannelAddress, "app-channel-address", runtime.DefaultAppChannelAddress, "the host of the application")
 	s.IntVar(&f.cfg.AppMaxConcurrency, "app-max-concurrency", -1, "calls to the application at once; 0 or less for no bound")
+	s.DurationVar(&f.cfg.AppBindingOptionsTimeout, "app-binding-options-timeout", bindings.DefaultProbeTimeout,
+		"how long the application may take to say whether it wants the events of an input binding")
 }
 
 func (f *flags) addresses(s *pflag.FlagSet) {

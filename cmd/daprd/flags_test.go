@@ -28,7 +28,8 @@ func noEnvironment(string) string { return "" }
 func defaults() runtime.Config {
 	return runtime.Config{
 		Mode: runtime.Standalone, AppID: "a", AppProtocol: config.HTTP, AppChannelAddress: "127.0.0.1", AppMaxConcurrency: -1,
-		HTTPPort: 3500, GRPCPort: 50001, ListenAddresses: []string{""}, MaxBodySize: 4 << 20, ReadBufferSize: 4 << 10,
+		AppBindingOptionsTimeout: 3 * time.Second,
+		HTTPPort:                 3500, GRPCPort: 50001, ListenAddresses: []string{""}, MaxBodySize: 4 << 20, ReadBufferSize: 4 << 10,
 		Grace: 5 * time.Second, LogLevel: "info", EnableMetrics: true, MetricsPort: 9090, MetricsListenAddress: "0.0.0.0",
 		ProfilePort: 7777,
 	}
@@ -62,6 +63,7 @@ func TestFlags(t *testing.T) {
 		"both folders":   {"--app-id a --components-path x --resources-path y", func(c *runtime.Config) { c.ResourcesPaths = []string{"y"} }},
 		"configurations": {"--app-id a --config x --config y", func(c *runtime.Config) { c.ConfigFiles = []string{"x", "y"} }},
 		"sizes":          {"--app-id a --max-body-size 2Gi --read-buffer-size 16Ki", func(c *runtime.Config) { c.MaxBodySize, c.ReadBufferSize = 2<<30, 16<<10 }},
+		"a slow app":     {"--app-id a --app-binding-options-timeout 10s", func(c *runtime.Config) { c.AppBindingOptionsTimeout = 10 * time.Second }},
 		"old sizes":      {"--app-id a --dapr-http-max-request-size 16 --dapr-http-read-buffer-size 8", func(c *runtime.Config) { c.MaxBodySize, c.ReadBufferSize = 16<<20, 8<<10 }},
 		"new beats old":  {"--app-id a --max-body-size 1Mi --dapr-http-max-request-size 16", func(c *runtime.Config) { c.MaxBodySize = 1 << 20 }},
 		"no limit":       {"--app-id a --max-body-size 0", func(c *runtime.Config) { c.MaxBodySize = 0 }},

@@ -27,7 +27,6 @@ func features() []feature {
 	return []feature{
 		{"actors-disseminate-timeout", 30 * time.Second, actors},
 		{"actors-service", "", actors},
-		{"app-binding-options-timeout", 3 * time.Second, "input bindings"},
 		{"app-health-check-path", "/healthz", health},
 		{"app-health-probe-interval", 5, health},
 		{"app-health-probe-timeout", 500, health},

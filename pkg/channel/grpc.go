@@ -31,6 +31,8 @@ type grpcApp struct {
 	conn  *grpc.ClientConn
 	token security.Token
 	limit int64
+	// inputs are the bindings that the application takes.
+	inputs inputList
 }
 
 func openGRPC(settings Settings, secure bool) (*grpcApp, error) {

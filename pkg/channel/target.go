@@ -146,6 +146,16 @@ var tokenByte = func() (table [256]bool) {
 	return table
 }()
 
+// IsHeaderName says whether a text can be the name of a header.
+func IsHeaderName(name string) bool {
+	for i := 0; i < len(name); i++ {
+		if !tokenByte[name[i]] {
+			return false
+		}
+	}
+	return name != ""
+}
+
 // appendFraming ends the head: how long the body is, and the empty line.
 func appendFraming(b []byte, verb string, body Body) []byte {
 	switch size := body.Size(); {

@@ -26,6 +26,7 @@ const (
 	categoryLock          = "lock"
 	categoryCrypto        = "crypto"
 	categoryMiddleware    = "middleware"
+	categoryBindings      = "bindings"
 )
 
 // kind is how the components of one category are made and put into service: T is their contract, S what their block
@@ -108,6 +109,8 @@ func (l *Loader) plan(c *config.Component) (plan, error) {
 			unknown: line("error creating HTTP middleware %[1]s (%[2]s/%[3]s): %[4]s"),
 			failed:  line("error initializing HTTP middleware %[1]s (%[2]s/%[3]s): %[4]s"),
 		})
+	case categoryBindings:
+		return l.planBinding(c)
 	}
 	return nil, incorrectType(c)
 }
@@ -171,7 +174,8 @@ func enlist[T, S any](ctx context.Context, l *Loader, c *config.Component, k kin
 
 // incorrectType tells a category that does not exist.
 func incorrectType(c *config.Component) error {
-	known := []string{categoryState, categorySecretStores, categoryPubSub, categoryConfiguration, categoryLock, categoryCrypto, categoryMiddleware}
+	known := []string{categoryState, categorySecretStores, categoryPubSub, categoryConfiguration, categoryLock, categoryCrypto, categoryMiddleware,
+		categoryBindings}
 	for category := range later {
 		known = append(known, category)
 	}

@@ -12,7 +12,7 @@ import (
 // later are the categories whose building block this daprd does not have yet. Their components are passed
 // over with a warning, so that a manifest folder shared with Dapr goes on working.
 var later = map[string]string{
-	"bindings": "bindings", "conversation": "conversation", "workflow": "workflow",
+	"conversation": "conversation", "workflow": "workflow",
 }
 
 // process makes the component, then those that waited for it. Each has an error of its own, and its own

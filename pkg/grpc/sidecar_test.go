@@ -19,7 +19,9 @@ import (
 	"google.golang.org/grpc/mem"
 
 	"github.com/daprd/daprd/pkg/api"
+	"github.com/daprd/daprd/pkg/bindings"
 	"github.com/daprd/daprd/pkg/channel"
+	"github.com/daprd/daprd/pkg/crypto"
 	"github.com/daprd/daprd/pkg/grpc"
 	"github.com/daprd/daprd/pkg/messaging"
 	"github.com/daprd/daprd/pkg/metadata"
@@ -198,6 +200,8 @@ func start(t testing.TB, change func(*sidecar)) *sidecar {
 	s.deps.Blocks = api.Blocks{
 		State:     s.state,
 		Secrets:   s.secrets,
+		Bindings:  bindings.NewService(bindings.Deps{}),
+		Crypto:    crypto.NewService(crypto.Deps{}),
 		Messaging: s.direct(t),
 		Metadata:  newMetadata(),
 		Health:    metadata.NewHealth("myapp"),

@@ -8,6 +8,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/daprd/daprd/pkg/apierr"
+	"github.com/daprd/daprd/pkg/channel"
 	"github.com/daprd/daprd/pkg/jsontext"
 	"github.com/daprd/daprd/pkg/state"
 )
@@ -61,7 +62,9 @@ func merged(body, query map[string]string) map[string]string {
 // answerMetadata shows the metadata of an answer as headers.
 func (c *call) answerMetadata(m map[string]string) {
 	for name, value := range m {
-		c.ctx.Response.Header.Set(metadataPrefix+name, value)
+		if channel.IsHeaderName(name) {
+			c.ctx.Response.Header.Set(metadataPrefix+name, value)
+		}
 	}
 }
 

@@ -49,6 +49,8 @@ type Registry struct {
 
 	state, secret *operations
 	crypto        *operations
+	inputBinding  *events
+	outputBinding *operations
 	http          *httpFamilies
 	grpc          *grpcFamilies
 	runtime       *runtimeFamilies
@@ -72,6 +74,8 @@ func (r *Registry) Configure(settings Settings) {
 	r.state = newOperations(r, "state")
 	r.secret = newOperations(r, "secret")
 	r.crypto = newOperations(r, "crypto")
+	r.inputBinding = newEvents(r, "input_binding")
+	r.outputBinding = newOperations(r, "output_binding")
 	r.http = newHTTPFamilies(r)
 	r.grpc = newGRPCFamilies(r)
 	r.runtime = newRuntimeFamilies(r)

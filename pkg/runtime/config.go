@@ -54,6 +54,9 @@ type Config struct {
 	AppChannelAddress string
 	// AppMaxConcurrency bounds calls to the application at once; 0 or less means no bound.
 	AppMaxConcurrency int
+	// AppBindingOptionsTimeout bounds the question whether the application takes the events of a binding; 0 or less
+	// means the default of 3 seconds.
+	AppBindingOptionsTimeout time.Duration
 
 	// HTTPPort and GRPCPort are those of the two APIs; 0 for any that is free.
 	HTTPPort, GRPCPort int

@@ -125,7 +125,8 @@ func New(cfg Config, deps Deps) (*Runtime, error) {
 // wireBlocks makes the blocks that reach the application or other systems.
 func (r *Runtime) wireBlocks() {
 	r.pubsub = pubsub.NewService(pubsub.Deps{AppID: r.cfg.AppID, Namespace: r.cfg.Namespace, App: &r.app, Policies: r.policies, Log: r.log})
-	r.bindings = bindings.NewService(bindings.Deps{App: &r.app, Policies: r.policies, Log: r.log})
+	r.bindings = bindings.NewService(bindings.Deps{App: &r.app, ProbeTimeout: r.cfg.AppBindingOptionsTimeout, Policies: r.policies,
+		Observer: r.metrics, Log: r.log})
 	r.settings = configuration.NewService(configuration.Deps{App: &r.app, Policies: r.policies, Log: r.log})
 	r.locks = lock.NewService(lock.Deps{AppID: r.cfg.AppID, Policies: r.policies})
 	r.middleware = middleware.NewService(r.deps.Logs.Scope("dapr.middleware.http"))

@@ -54,8 +54,3 @@ func (r *Runtime) startActors(context.Context) (ending, error) {
 func (r *Runtime) subscribe(ctx context.Context) (ending, error) {
 	return ending{settle: r.pubsub.Drain}, r.pubsub.Start(ctx)
 }
-
-// readBindings begins to bring events of input bindings to the application.
-func (r *Runtime) readBindings(ctx context.Context) (ending, error) {
-	return ending{settle: r.bindings.Stop}, r.bindings.Start(ctx)
-}

@@ -8,9 +8,12 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/daprd/daprd/pkg/components"
+	"github.com/daprd/daprd/pkg/components/cron"
+	"github.com/daprd/daprd/pkg/components/httpbinding"
 	"github.com/daprd/daprd/pkg/components/keyring"
 	"github.com/daprd/daprd/pkg/components/localenv"
 	"github.com/daprd/daprd/pkg/components/localfile"
+	"github.com/daprd/daprd/pkg/components/localstorage"
 	"github.com/daprd/daprd/pkg/components/memory"
 	"github.com/daprd/daprd/pkg/components/pluggable"
 	"github.com/daprd/daprd/pkg/components/redis"
@@ -31,6 +34,10 @@ func All() components.Set {
 	set.State.Register(sqlite.NewState, "sqlite", "sqlite3")
 	set.SecretStore.Register(localenv.NewSecretStore, "local.env")
 	set.SecretStore.Register(localfile.NewSecretStore, "local.file")
+
+	set.InputBinding.Register(cron.NewInput, "cron")
+	set.OutputBinding.Register(httpbinding.NewOutput, "http")
+	set.OutputBinding.Register(localstorage.NewOutput, "localstorage")
 
 	set.Crypto.Register(keyring.NewLocalStorage, "dapr.localstorage")
 	set.Crypto.Register(keyring.NewJWKS, "dapr.jwks")
