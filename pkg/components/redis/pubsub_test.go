@@ -611,3 +611,39 @@ func TestPubSubForms(t *testing.T) {
 		})
 	}
 }
+
+// TestTwoSubscriptions: two subscriptions of one process to a topic share its messages, and neither claims what the
+// other has in hand, for however long.
+func TestTwoSubscriptions(t *testing.T) {
+	server := redistest.Start(t)
+	b := openPubSub(t, server.Address, append(brisk, "processingTimeout", "100ms", "queueDepth", "1")...)
+	began, proceed := make(chan string, 100), make(chan struct{})
+	hold := each(func(m *pubsub.Message) error {
+		began <- string(m.Data)
+		<-proceed
+		return nil
+	})
+	subscribe(t, b, "t", pubsub.Batch{}, hold)
+	publish(t, b, "t", "0")
+	<-began
+	end := subscribe(t, b, "t", pubsub.Batch{}, hold)
+	// The second looks for what was left before each of its reads, and reads on.
+	client := direct(t, server.Address)
+	redistest.Eventually(t, "the entry is idle", func() error {
+		pending, err := client.XPendingExt(t.Context(), &goredis.XPendingExtArgs{Stream: "t", Group: "app", Start: "-", End: "+", Count: 1}).Result()
+		if err == nil && (len(pending) != 1 || pending[0].Idle < 300*time.Millisecond) {
+			err = fmt.Errorf("%v", pending)
+		}
+		return err
+	})
+	publish(t, b, "t", "1")
+	if next := <-began; next != "1" {
+		t.Errorf("%s is handled twice", next)
+	}
+	close(proceed)
+	nothingPending(t, server.Address, "t", "app")
+	end()
+	if len(began) > 0 {
+		t.Errorf("%s is handled twice", <-began)
+	}
+}
