@@ -17,6 +17,9 @@ type Resiliency struct {
 	// Scopes are the app ids that heed it; empty for all.
 	Scopes []string `yaml:"scopes"`
 	Origin Origin   `yaml:"-"`
+	// Fault is why the document cannot be understood, nil if it can. One that cannot is kept, so that a bad change
+	// is not taken for a deletion.
+	Fault error `yaml:"-"`
 
 	// lines are where the keys stand in the file, by their paths.
 	lines map[string]int
@@ -166,8 +169,8 @@ func (r *Resiliency) Place(path ...string) string {
 	return where.String()
 }
 
-// Fault is an error about the value under path, with file, document, line and the path in it.
-func (r *Resiliency) Fault(err error, path ...string) error {
+// At is an error about the value under path, with file, document, line and the path in it.
+func (r *Resiliency) At(err error, path ...string) error {
 	return fmt.Errorf("%s: %s: %w", r.Place(path...), strings.Join(path, "."), err)
 }
 
@@ -195,7 +198,7 @@ func (r *Resiliency) locate(d document, root *yaml.Node) {
 func keepResiliency(r *Resources, d document, root *yaml.Node) error {
 	resource := Resiliency{Origin: d.origin}
 	if err := d.into(root, &resource); err != nil {
-		return err
+		resource.Fault = fmt.Errorf("%s: %w", d.origin, err)
 	}
 	resource.locate(d, root)
 	r.Resiliencies = append(r.Resiliencies, resource)

@@ -17,6 +17,9 @@ const (
 // Check finds what is wrong with the resource by itself, each with file, document, line and path; whether trip
 // expressions and lists of statuses can be read is for whoever runs them.
 func (r *Resiliency) Check() error {
+	if r.Fault != nil {
+		return r.Fault
+	}
 	faults := r.checkPolicies()
 	targets := &r.Spec.Targets
 	for _, name := range sortedNames(targets.Apps) {
@@ -32,7 +35,7 @@ func (r *Resiliency) Check() error {
 func (r *Resiliency) checkPolicies() (faults []error) {
 	policies := &r.Spec.Policies
 	tell := func(kind, name, field, format string, args ...any) {
-		faults = append(faults, r.Fault(fmt.Errorf(format, args...), "spec", "policies", kind, name, field))
+		faults = append(faults, r.At(fmt.Errorf(format, args...), "spec", "policies", kind, name, field))
 	}
 	for _, name := range sortedNames(policies.Retries) {
 		retry := policies.Retries[name]
@@ -59,16 +62,16 @@ func (r *Resiliency) checkCache(size int, kind, name string) error {
 	if size >= 0 && size <= maxCacheSize {
 		return nil
 	}
-	return r.Fault(fmt.Errorf("%d is out of range, want 1 to %d", size, maxCacheSize), "spec", "targets", kind, name, "circuitBreakerCacheSize")
+	return r.At(fmt.Errorf("%d is out of range, want 1 to %d", size, maxCacheSize), "spec", "targets", kind, name, "circuitBreakerCacheSize")
 }
 
 func (r *Resiliency) checkScope(target *ActorTarget, name string) error {
 	path := []string{"spec", "targets", "actors", name, "circuitBreakerScope"}
 	switch scope := target.CircuitBreakerScope; {
 	case scope == "" && target.CircuitBreaker != "":
-		return r.Fault(errors.New("actor circuit breakers must include scope: type, id or both"), path...)
+		return r.At(errors.New("actor circuit breakers must include scope: type, id or both"), path...)
 	case scope != "" && !slices.Contains([]string{"type", "id", "both"}, scope):
-		return r.Fault(fmt.Errorf("%q is not known, want type, id or both", scope), path...)
+		return r.At(fmt.Errorf("%q is not known, want type, id or both", scope), path...)
 	}
 	return nil
 }

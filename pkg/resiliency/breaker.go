@@ -34,7 +34,10 @@ type breaker struct {
 	target  string
 	timeout time.Duration
 	// since is when the state changed last, in nanoseconds.
-	since atomic.Int64
+	since   atomic.Int64
+	changed func(from, to gobreaker.State)
+	// told is the state that the states of the target know.
+	told gobreaker.State
 }
 
 // The ends of a call as a breaker counts them.
@@ -43,7 +46,7 @@ var (
 	errAbandoned = errors.New("abandoned")
 )
 
-func newBreaker(p *breakerPolicy, target string, changed func(from, to gobreaker.State)) *breaker {
+func newBreaker(p *breakerPolicy, target string) *breaker {
 	b := &breaker{name: p.name, target: target, timeout: p.settings.timeout}
 	b.machine = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
 		Name:        p.name,
@@ -54,7 +57,7 @@ func newBreaker(p *breakerPolicy, target string, changed func(from, to gobreaker
 		IsExcluded:  func(err error) bool { return err == errAbandoned },
 		OnStateChange: func(_ string, from, to gobreaker.State) {
 			b.since.Store(time.Now().UnixNano())
-			changed(from, to)
+			b.changed(from, to)
 		},
 	})
 	return b
@@ -82,8 +85,8 @@ type breakers struct {
 	newOf func(part string) *breaker
 }
 
-func newBreakers(size int, newOf func(part string) *breaker) *breakers {
-	made, err := lru.New[string, *breaker](size)
+func newBreakers(size int, newOf func(part string) *breaker, left func(*breaker)) *breakers {
+	made, err := lru.NewWithEvict(size, func(_ string, b *breaker) { left(b) })
 	if err != nil {
 		panic(err) // the size is checked and at least 1
 	}

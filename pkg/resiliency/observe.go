@@ -2,6 +2,7 @@ package resiliency
 
 import (
 	"io"
+	"sync"
 
 	"github.com/sirupsen/logrus"
 	"github.com/sony/gobreaker/v2"
@@ -82,12 +83,45 @@ func (c *counts) refused(b *breaker) {
 	}
 }
 
-func (c *counts) changed(to gobreaker.State) {
-	tell(c.breaker.activated, to.String())
-	c.state(to)
+// states are those of a target's breakers, which have one gauge together: it shows the worst of them.
+type states struct {
+	show func(status string)
+
+	mu             sync.Mutex
+	open, halfOpen int
 }
 
-func (c *counts) state(now gobreaker.State) { tell(c.breaker.shown, now.String()) }
+func (s *states) changed(b *breaker, to gobreaker.State) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.count(b.told, -1)
+	s.count(to, 1)
+	b.told = to
+	s.told()
+}
+
+// left forgets a breaker that was not used for long.
+func (s *states) left(b *breaker) { s.changed(b, gobreaker.StateClosed) }
+
+func (s *states) count(state gobreaker.State, n int) {
+	switch state {
+	case gobreaker.StateOpen:
+		s.open += n
+	case gobreaker.StateHalfOpen:
+		s.halfOpen += n
+	}
+}
+
+func (s *states) told() {
+	now := gobreaker.StateClosed
+	switch {
+	case s.open > 0:
+		now = gobreaker.StateOpen
+	case s.halfOpen > 0:
+		now = gobreaker.StateHalfOpen
+	}
+	tell(s.show, now.String())
+}
 
 // silent is a log that nobody reads.
 func silent() logrus.FieldLogger {

@@ -126,11 +126,13 @@ func (p *Policies) App(id string) *Guard {
 	if t == nil {
 		return nil
 	}
-	found := t.target(key{name: id, direction: Outbound})
-	if found == nil {
+	if _, named := t.apps[id]; !named && !t.anyApp {
 		return nil
 	}
-	return &found.guard
+	if found := t.target(key{name: id, direction: Outbound}); found != nil {
+		return &found.guard
+	}
+	return nil
 }
 
 // Retries is the retry policy of a built-in name: that of the resources, else the built-in one.

@@ -487,3 +487,65 @@ func TestParseRetryAfter(t *testing.T) {
 		}
 	}
 }
+
+// tally is an observer that keeps what it is told.
+type tally struct {
+	counted map[string]int
+	state   map[string]string
+}
+
+func (o *tally) ResiliencyLoaded(resource string) { o.counted["loaded "+resource]++ }
+func (o *tally) ResiliencyPolicy(resource, policy, direction, target string) (ran, activated func(string)) {
+	name := strings.Join([]string{resource, policy, direction, target}, " ")
+	return func(status string) { o.counted[name+" ran "+status]++ }, func(status string) { o.counted[name+" activated "+status]++ }
+}
+func (o *tally) ResiliencyState(resource, direction, target string) func(string) {
+	return func(status string) { o.state[strings.Join([]string{resource, direction, target}, " ")] = status }
+}
+
+// TestObserver: what is counted, and that the state shown is the worst of the methods' breakers.
+func TestObserver(t *testing.T) {
+	o := &tally{counted: map[string]int{}, state: map[string]string{}}
+	p := in(t, `spec:
+  policies:
+    timeouts: {quick: 1s}
+    retries: {again: {duration: 1s, maxRetries: 2}}
+    circuitBreakers: {fuse: {timeout: 10s, trip: consecutiveFailures >= 2}}
+  targets:
+    apps: {cart: {circuitBreaker: fuse, circuitBreakerCacheSize: 2}}
+    components: {topic: {inbound: {timeout: quick, retry: again}}}`, resiliency.WithObserver(o))
+	synctest.Test(t, func(t *testing.T) {
+		_ = p.Component(resiliency.Pubsub, "topic", resiliency.Inbound).Run(t.Context(), func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() })
+		fail := func(context.Context) error { return errDown }
+		for _, method := range []string{"a", "a", "b"} {
+			_ = p.App("cart").Call(t.Context(), method, fail)
+		}
+		show := func(want string) {
+			t.Helper()
+			if got := o.state["r outbound app_cart"]; got != want {
+				t.Errorf("state %s, want %s", got, want)
+			}
+		}
+		show("open")
+		_ = p.App("cart").Call(t.Context(), "a", fail) // refused
+		_ = p.App("cart").Call(t.Context(), "b", func(context.Context) error { return nil })
+		show("open")
+		time.Sleep(11 * time.Second)
+		_ = p.App("cart").Call(t.Context(), "a", func(context.Context) error { show("half-open"); return nil })
+		show("closed")
+		for _, method := range []string{"a", "a", "b", "c"} { // c pushes the open breaker of a out
+			_ = p.App("cart").Call(t.Context(), method, fail)
+		}
+		show("closed")
+	})
+	want := map[string]int{
+		"loaded r":                            1,
+		"r timeout inbound Pubsub_topic ran ": 1, "r timeout inbound Pubsub_topic activated ": 3,
+		"r retry inbound Pubsub_topic ran ": 1, "r retry inbound Pubsub_topic activated ": 2,
+		"r circuitbreaker outbound app_cart ran closed": 8, "r circuitbreaker outbound app_cart ran open": 1, "r circuitbreaker outbound app_cart ran half-open": 1,
+		"r circuitbreaker outbound app_cart activated open": 3, "r circuitbreaker outbound app_cart activated half-open": 1, "r circuitbreaker outbound app_cart activated closed": 1,
+	}
+	if diff := cmp.Diff(want, o.counted); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}

@@ -29,6 +29,8 @@ type table struct {
 
 	apps       map[string]config.AppTarget
 	components map[string]config.ComponentTarget
+	// anyApp says that default policies hold for applications.
+	anyApp bool
 	// dangling tells of targets that name what nobody defines.
 	dangling []string
 
@@ -56,6 +58,7 @@ func newTable(p *Policies, resources []config.Resiliency) (*table, error) {
 	for i := range resources {
 		t.checkNames(&resources[i])
 	}
+	t.anyApp = !t.byDefault(key{}).empty()
 	return t, joined(faults)
 }
 
@@ -68,7 +71,7 @@ func (t *table) addPolicies(r *config.Resiliency) (faults []error) {
 		written := r.Spec.Policies.Retries[name]
 		found, field, err := newMatching(written.Matching)
 		if err != nil {
-			faults = append(faults, r.Fault(err, "spec", "policies", "retries", name, "matching", field))
+			faults = append(faults, r.At(err, "spec", "policies", "retries", name, "matching", field))
 			continue
 		}
 		t.retries[name] = &retryPolicy{name, r.Meta.Name, newRetry(name, written), found,
@@ -77,7 +80,7 @@ func (t *table) addPolicies(r *config.Resiliency) (faults []error) {
 	for _, name := range slices.Sorted(maps.Keys(r.Spec.Policies.CircuitBreakers)) {
 		compiled, err := newBreakerPolicy(name, r.Meta.Name, r.Spec.Policies.CircuitBreakers[name])
 		if err != nil {
-			faults = append(faults, r.Fault(err, "spec", "policies", "circuitBreakers", name, "trip"))
+			faults = append(faults, r.At(err, "spec", "policies", "circuitBreakers", name, "trip"))
 			continue
 		}
 		t.breakers[name] = compiled
@@ -112,7 +115,7 @@ func (t *table) checkNames(r *config.Resiliency) {
 		} {
 			if each.name != "" && !each.defined {
 				err := fmt.Errorf("no policy %q is in spec.policies.%s: the target goes without one; define it or correct the name", each.name, each.kind)
-				t.dangling = append(t.dangling, r.Fault(err, append(slices.Clip(path), each.field)...).Error())
+				t.dangling = append(t.dangling, r.At(err, append(slices.Clip(path), each.field)...).Error())
 			}
 		}
 	}
@@ -180,12 +183,19 @@ func (t *table) spec(k key) spec {
 		names = component.Outbound
 	}
 	if names == nil {
-		levels := k.levels()
-		return spec{timeout: byDefault(t.timeouts, levels, "TimeoutPolicy"), retry: byDefault(t.retries, levels, "RetryPolicy"),
-			breaker: byDefault(t.breakers, levels, "CircuitBreakerPolicy"), cache: cache}
+		s := t.byDefault(k)
+		s.cache = cache
+		return s
 	}
 	return spec{timeout: t.timeouts[names.Timeout], retry: t.retry(names.Retry), breaker: t.breakers[names.CircuitBreaker],
 		cache: cache, explicit: true}
+}
+
+// byDefault are the default policies for a target.
+func (t *table) byDefault(k key) spec {
+	levels := k.levels()
+	return spec{timeout: mostSpecific(t.timeouts, levels, "TimeoutPolicy"), retry: mostSpecific(t.retries, levels, "RetryPolicy"),
+		breaker: mostSpecific(t.breakers, levels, "CircuitBreakerPolicy")}
 }
 
 // retry finds a policy by its name, a built-in one too.
@@ -204,7 +214,7 @@ func (k key) levels() []string {
 	return []string{string(k.block) + "Component" + string(k.direction), "Component" + string(k.direction), "Component", ""}
 }
 
-func byDefault[P any](policies map[string]*P, levels []string, suffix string) *P {
+func mostSpecific[P any](policies map[string]*P, levels []string, suffix string) *P {
 	for _, level := range levels {
 		if found, ok := policies["Default"+level+suffix]; ok {
 			return found

@@ -80,6 +80,7 @@ type target struct {
 	guard    Guard
 	breakers *breakers
 	counts   counts
+	states   *states
 }
 
 func newTarget(p *Policies, k key, s spec) *target {
@@ -87,17 +88,21 @@ func newTarget(p *Policies, k key, s spec) *target {
 	t.guard = Guard{policies: p, key: k, fixed: t}
 	t.counts = p.count(k, s)
 	if s.breaker != nil {
-		t.breakers = newBreakers(s.cache, t.newBreaker)
+		t.breakers = newBreakers(s.cache, t.newBreaker, func(b *breaker) { t.states.left(b) })
+		t.states = &states{show: t.counts.breaker.shown}
+		t.states.told()
 	}
 	return t
 }
 
 func (t *target) newBreaker(part string) *breaker {
-	t.counts.state(gobreaker.StateClosed)
-	return newBreaker(t.breaker, t.key.thing(part), func(from, to gobreaker.State) {
+	b := newBreaker(t.breaker, t.key.thing(part))
+	b.changed = func(from, to gobreaker.State) {
 		t.policies.log.Infof("Circuit breaker %q changed state from %s to %s", t.breaker.name+" ("+t.key.operation(part)+")", from, to)
-		t.counts.changed(to)
-	})
+		tell(t.counts.breaker.activated, to.String())
+		t.states.changed(b, to)
+	}
+	return b
 }
 
 // timeoutPolicy, and the policies beside it, know where they come from, for metrics.

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/daprd/daprd/pkg/resiliency"
 	"go.uber.org/goleak"
 )
 
@@ -63,7 +65,10 @@ type still struct {
 func (s *still) Get(context.Context, *GetRequest) (*Item, error) { return &s.item, nil }
 
 func TestGetAllocatesTheKeyOnly(t *testing.T) {
-	service := serve(t, &still{item: Item{Value: []byte("v"), Found: true}}, Settings{})
+	service := NewService(Deps{AppID: "myapp", Policies: resiliency.New()})
+	if err := service.Add("st", &still{item: Item{Value: []byte("v"), Found: true}}, Settings{}); err != nil {
+		t.Fatal(err)
+	}
 	ctx := t.Context()
 	allocations := testing.AllocsPerRun(1000, func() {
 		if item, err := service.Get(ctx, "st", GetRequest{Key: "some-key"}); err != nil || !item.Found {
