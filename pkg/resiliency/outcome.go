@@ -31,6 +31,18 @@ type (
 	Held interface{ Discard() }
 )
 
+// Mistake says of an error that it stands for an HTTP status below 500: what was asked for is not there, or makes no
+// sense. Components use it for errors that another attempt would meet again. The text stays that of err.
+func Mistake(status int, err error) error { return &mistake{err, status} }
+
+type mistake struct {
+	error
+	status int
+}
+
+func (m *mistake) HTTPStatus() int { return m.status }
+func (m *mistake) Unwrap() error   { return m.error }
+
 // outcome is what an attempt's end means.
 type outcome struct {
 	// failed counts against the breaker.

@@ -549,3 +549,17 @@ func TestObserver(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
+
+func TestMistake(t *testing.T) {
+	guard := in(t, "spec: {policies: {retries: {again: {duration: 1s}}, circuitBreakers: {fuse: {trip: consecutiveFailures >= 1}}}, targets: {apps: {cart: {retry: again, circuitBreaker: fuse}}}}").App("cart")
+	calls := 0
+	for range 2 {
+		err := guard.Run(t.Context(), func(context.Context) error { calls++; return resiliency.Mistake(404, errDown) })
+		if !errors.Is(err, errDown) || err.Error() != "down" {
+			t.Errorf("error %v", err)
+		}
+	}
+	if calls != 2 {
+		t.Errorf("%d calls", calls)
+	}
+}

@@ -13,12 +13,14 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
 	"github.com/daprd/daprd/pkg/bindings"
 	"github.com/daprd/daprd/pkg/components"
 	"github.com/daprd/daprd/pkg/config"
+	"github.com/daprd/daprd/pkg/resiliency"
 )
 
 // jsonType is what a request says of its body, and accepts, unless its metadata say otherwise.
@@ -79,18 +81,26 @@ func (b *binding) Invoke(ctx context.Context, req *bindings.Request) (*bindings.
 	}
 	response := &bindings.Response{Data: data, Metadata: metadata(answer)}
 	if answer.StatusCode/100 != 2 && b.strict(req) {
-		return response, &statusError{answer.StatusCode}
+		return response, &statusError{answer.StatusCode, answer.Header.Get("Retry-After")}
 	}
 	return response, nil
 }
 
 // statusError is an answer that is not 2xx.
-type statusError struct{ status int }
+type statusError struct {
+	status     int
+	retryAfter string
+}
 
 func (e *statusError) Error() string { return "received status code " + strconv.Itoa(e.status) }
 
 // HTTPStatus is that of the answer: the resiliency policies tell by it what another attempt may help.
 func (e *statusError) HTTPStatus() int { return e.status }
+
+// RetryAfter is the pause that the answer asks for.
+func (e *statusError) RetryAfter() (time.Duration, bool) {
+	return resiliency.ParseRetryAfter(e.retryAfter, time.Now())
+}
 
 // inner is an error without the URL, which may hold a password or a key.
 func inner(err error) error {

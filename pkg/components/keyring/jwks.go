@@ -18,6 +18,7 @@ import (
 
 	"github.com/daprd/daprd/pkg/components"
 	"github.com/daprd/daprd/pkg/crypto"
+	"github.com/daprd/daprd/pkg/resiliency"
 )
 
 // maxKeySet bounds a key set, in bytes.
@@ -48,7 +49,7 @@ type reading struct {
 	until time.Time
 }
 
-var errNoKey = errors.New("key not found")
+var errNoKey = resiliency.Mistake(http.StatusNotFound, errors.New("key not found"))
 
 // NewJWKS is the factory of crypto.dapr.jwks. A set that cannot be read at first is an error.
 func NewJWKS(ctx context.Context, spec *components.Spec) (crypto.Provider, error) {

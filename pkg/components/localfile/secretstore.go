@@ -9,11 +9,13 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net/http"
 	"os"
 	"slices"
 	"strconv"
 
 	"github.com/daprd/daprd/pkg/components"
+	"github.com/daprd/daprd/pkg/resiliency"
 	"github.com/daprd/daprd/pkg/secrets"
 )
 
@@ -170,7 +172,7 @@ func flatten(into map[string]string, path string, value any, separator string) {
 func (s *store) Secret(_ context.Context, name string, _ map[string]string) (map[string]string, error) {
 	values, ok := s.secrets[name]
 	if !ok {
-		return nil, fmt.Errorf("secret %s not found", name)
+		return nil, resiliency.Mistake(http.StatusNotFound, fmt.Errorf("secret %s not found", name))
 	}
 	return maps.Clone(values), nil
 }

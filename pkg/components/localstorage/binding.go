@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"path"
 	"strings"
@@ -17,6 +18,7 @@ import (
 	"github.com/daprd/daprd/pkg/bindings"
 	"github.com/daprd/daprd/pkg/components"
 	"github.com/daprd/daprd/pkg/config"
+	"github.com/daprd/daprd/pkg/resiliency"
 )
 
 type settings struct {
@@ -128,7 +130,7 @@ func told(operation, name string, err error) error {
 		err = renamed.Err
 	}
 	if errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("%s: file not found: %s: %w", operation, name, err)
+		return resiliency.Mistake(http.StatusNotFound, fmt.Errorf("%s: file not found: %s: %w", operation, name, err))
 	}
 	return fmt.Errorf("%s %s: %w", operation, name, err)
 }

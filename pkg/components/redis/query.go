@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"strconv"
 	"strings"
 
+	"github.com/daprd/daprd/pkg/resiliency"
 	"github.com/daprd/daprd/pkg/state"
 )
 
@@ -82,15 +84,16 @@ func (i index) create() []any {
 // Query searches the index that the metadata queryIndexName names.
 func (s *stateStore) Query(ctx context.Context, query *state.Query, metadata map[string]string) (*state.QueryResult, error) {
 	if !s.json {
-		return nil, errNoModule
+		return nil, resiliency.Mistake(http.StatusBadRequest, errNoModule)
 	}
 	i, ok := s.indexes[metadata["queryIndexName"]]
 	if !ok {
-		return nil, fmt.Errorf("query index not found: the metadata queryIndexName names %q, want one of queryIndexes", metadata["queryIndexName"])
+		return nil, resiliency.Mistake(http.StatusBadRequest,
+			fmt.Errorf("query index not found: the metadata queryIndexName names %q, want one of queryIndexes", metadata["queryIndexName"]))
 	}
 	search, err := searchCommand(i, query)
 	if err != nil {
-		return nil, err
+		return nil, resiliency.Mistake(http.StatusBadRequest, err)
 	}
 	answer, err := s.client.Do(ctx, search...).Slice()
 	if err != nil {
