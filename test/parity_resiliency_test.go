@@ -1,6 +1,7 @@
 package test
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc/codes"
 
@@ -112,6 +114,17 @@ func resiliencyCases() []parityCase {
 			answer.Value = ""
 			return answer
 		}, want: meaning{Status: 200, Header: markedBy("scripted")}},
+		// A pause that went on would hold up the sidecar's end, which the test waits for.
+		{name: "a caller that leaves in a pause", do: func(a *asker) meaning {
+			ctx, cancel := context.WithTimeout(a.ctx, 100*time.Millisecond)
+			defer cancel()
+			began := time.Now()
+			answer := a.api.invoke(ctx, invocation{ID: "patient", Verb: "POST", Method: a.key("m") + "/503", Body: "sent"})
+			if answer.Fault == nil || time.Since(began) > patience/2 {
+				a.t.Errorf("%+v after %s", answer, time.Since(began))
+			}
+			return meaning{}
+		}},
 		{name: "the names in the metadata", do: func(a *asker) meaning {
 			return meaning{Info: &parityInfo{Resiliencies: a.api.metadata(a.ctx).Info.Resiliencies}}
 		}, want: meaning{Info: &parityInfo{Resiliencies: []string{"mine"}}}},
@@ -212,7 +225,7 @@ func logUnderPolicies(t *testing.T, s *runtimetest.Sidecar) {
 		`changed state from open to half-open"`,
 		`changed state from half-open to closed"`,
 		`level=error msg="the Resiliency broken is left out: `,
-		`resources.yaml (document 3, line 35): spec.policies.circuitBreakers.wrong.trip: want a CEL expression over`,
+		`resources.yaml (document 3, line 37): spec.policies.circuitBreakers.wrong.trip: want a CEL expression over`,
 	} {
 		if !strings.Contains(s.Log.String(), line) {
 			t.Errorf("no line %s", line)

@@ -295,3 +295,42 @@ func TestEndpointUnderPolicies(t *testing.T) {
 		t.Errorf("%d calls", calls.Load())
 	}
 }
+
+// moving is a resolver whose answer is another one after the first.
+type moving struct {
+	first, later string
+	asked        atomic.Int64
+}
+
+func (m *moving) Resolve(context.Context, nameresolution.Target) ([]string, error) {
+	if m.asked.Add(1) == 1 {
+		return []string{m.first}, nil
+	}
+	return []string{m.later}, nil
+}
+
+// TestStreamToASidecarThatIsGone: nobody has read of the stream, so that it can go to another address.
+func TestStreamToASidecarThatIsGone(t *testing.T) {
+	peer := startCallee(t, "callee", serving(echo))
+	p := resiliency.New()
+	if _, err := p.Set(config.Resiliency{Spec: config.ResiliencySpec{
+		Policies: config.ResiliencyPolicies{Retries: map[string]config.Retry{"again": {Duration: span(0), MaxRetries: new(1)}}, Timeouts: map[string]config.Span{"long": config.Span(time.Hour)}},
+		Targets:  config.ResiliencyTargets{Apps: map[string]config.AppTarget{"callee": {Retry: "again", Timeout: "long"}}}}}); err != nil {
+		t.Fatal(err)
+	}
+	resolver := new(ready.Slot[nameresolution.Resolver])
+	resolver.Fill(&moving{first: nowhere(t), later: peer.address})
+	peers := messaging.NewPeers(messaging.Insecure{}, 4<<20)
+	d := messaging.New(messaging.Deps{Self: messaging.Self{AppID: "caller", Namespace: "default"}, App: new(ready.Slot[channel.App]), Resolver: resolver, Peers: peers, Policies: p})
+	t.Cleanup(func() { _, _ = peers.Close(), d.Close() })
+	long := strings.Repeat("0123456789abcdef", 1<<14)
+	for name, stream := range map[string]io.Reader{"closable": &closable{Reader: strings.NewReader(long)}, "not": strings.NewReader(long)} {
+		res, err := d.Invoke(within(t), "callee", &channel.Request{Verb: "POST", Method: "m", Body: channel.Body{Stream: stream, Length: -1}})
+		if err != nil || res.Status != 200 {
+			t.Fatalf("%s: %+v, %v", name, res, err)
+		}
+		if got := readAll(t, res); got != long {
+			t.Errorf("%s: %d bytes came back of %d", name, len(got), len(long))
+		}
+	}
+}

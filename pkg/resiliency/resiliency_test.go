@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -562,4 +563,43 @@ func TestMistake(t *testing.T) {
 	if calls != 2 {
 		t.Errorf("%d calls", calls)
 	}
+}
+
+// TestChangesUnderLoad: calls and changes of the policies at once.
+func TestChangesUnderLoad(t *testing.T) {
+	p := resiliency.New()
+	first, second := read(t, head+breaking), read(t, head+strings.Replace(breaking, "10s", "11s", 1))
+	guard := p.Component(resiliency.Statestore, "store", resiliency.Outbound)
+	stop := make(chan struct{})
+	var callers sync.WaitGroup
+	for i := range 4 {
+		callers.Go(func() {
+			for n := 0; ; n++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				want := error(nil)
+				if n%3 == 0 {
+					want = errDown
+				}
+				operation := func(context.Context) error { return want }
+				for _, err := range []error{guard.Run(t.Context(), operation), p.App("cart").Call(t.Context(), fmt.Sprint(i, n%200), operation)} {
+					var open *resiliency.OpenError
+					if !errors.Is(err, want) && !errors.As(err, &open) {
+						t.Errorf("error %v, want %v", err, want)
+					}
+				}
+			}
+		})
+	}
+	for n := range 300 {
+		resources := [][]config.Resiliency{first, second, nil}[n%3]
+		if _, err := p.Set(resources...); err != nil {
+			t.Error(err)
+		}
+	}
+	close(stop)
+	callers.Wait()
 }
