@@ -40,6 +40,7 @@ type Deps struct {
 	Crypto        *crypto.Service
 	Middleware    *middleware.Service
 	Templates     config.Templates
+	MaxBodySize   int64
 	Counter       Counter
 	// Log is the logger of the lines of loading, ComponentLog that of components (scope dapr.contrib).
 	Log, ComponentLog *logrus.Entry
@@ -48,9 +49,11 @@ type Deps struct {
 // Loader makes components of manifests, one after the other, in a goroutine of its own. A component whose
 // secret store is not there yet waits for it without holding the others up.
 type Loader struct {
-	deps     Deps
-	denied   func(kind, version string) bool
-	requests chan request
+	deps   Deps
+	denied func(kind, version string) bool
+	// strictSandbox is for components that run code of others.
+	strictSandbox bool
+	requests      chan request
 	// ended is closed when nobody takes requests any more.
 	ended chan struct{}
 	// abandoned are initialisations that went on after their time.
@@ -85,6 +88,9 @@ func NewLoader(deps Deps) *Loader {
 
 // Deny sets which types are passed over, before the first Load.
 func (l *Loader) Deny(denied func(kind, version string) bool) { l.denied = denied }
+
+// Sandbox sets how code of others is held, before the first Load.
+func (l *Loader) Sandbox(strict bool) { l.strictSandbox = strict }
 
 // Run takes requests until ctx ends, which interrupts the component in hand. It is called once; its owner
 // waits for it.

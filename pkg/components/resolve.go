@@ -36,6 +36,7 @@ func (l *Loader) resolve(ctx context.Context, c *config.Component) (*Spec, error
 		Name: c.Meta.Name, Type: c.Spec.Type, Version: c.Spec.Version,
 		Properties: make(map[string]string, len(c.Spec.Metadata)),
 		AppID:      l.deps.Templates.AppID, Namespace: l.deps.Templates.Namespace,
+		MaxBodySize: l.deps.MaxBodySize, StrictSandbox: l.strictSandbox,
 		Log: l.deps.ComponentLog.WithField("component", c.String()),
 	}
 	references := references{loader: l, component: c, fetched: map[string]map[string]string{}}

@@ -25,6 +25,10 @@ type Spec struct {
 	Withheld []string
 	// AppID and Namespace are those of the sidecar.
 	AppID, Namespace string
+	// MaxBodySize is the sidecar's bound on bodies in bytes (--max-body-size); 0 and less is none.
+	MaxBodySize int64
+	// StrictSandbox is spec.wasm.strictSandbox of the Configuration.
+	StrictSandbox bool
 	// Log is the component's own logger (scope dapr.contrib).
 	Log logrus.FieldLogger
 }

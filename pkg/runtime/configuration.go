@@ -43,6 +43,7 @@ func (r *Runtime) loadConfiguration(context.Context) (ending, error) {
 	r.metrics.Configure(metrics.Settings{Enabled: enabled, Latency: buckets})
 	r.secrets.Restrict(secrets.Scopes(r.configuration.Spec.Secrets.Scopes))
 	r.loader.Deny(r.configuration.Spec.Components.Denied)
+	r.loader.Sandbox(r.configuration.Spec.WASM.StrictSandbox)
 	for _, what := range append(r.configuration.NotInUse(), r.cfg.NotInUse...) {
 		r.log.Warnf("the %s is accepted, but has no effect in this daprd yet", what)
 	}

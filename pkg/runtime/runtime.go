@@ -106,7 +106,7 @@ func New(cfg Config, deps Deps) (*Runtime, error) {
 	r.wireBlocks()
 	r.loader = components.NewLoader(components.Deps{
 		Set: deps.Components, State: r.state, Secrets: r.secrets, PubSub: r.pubsub, Bindings: r.bindings, Configuration: r.settings,
-		Lock: r.locks, Crypto: r.crypto, Middleware: r.middleware, Counter: r.metrics,
+		Lock: r.locks, Crypto: r.crypto, Middleware: r.middleware, Counter: r.metrics, MaxBodySize: cfg.MaxBodySize,
 		Templates: config.Templates{AppID: cfg.AppID, Namespace: cfg.Namespace, PodName: cfg.PodName},
 		Log:       r.log, ComponentLog: deps.Logs.Scope("dapr.contrib"),
 	})

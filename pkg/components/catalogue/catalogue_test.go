@@ -18,7 +18,9 @@ func TestAll(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	for _, kind := range []string{"middleware.http.uppercase", "middleware.http.routeralias", "middleware.http.routerchecker", "middleware.http.ratelimit"} {
+	for _, kind := range []string{"middleware.http.uppercase", "middleware.http.routeralias", "middleware.http.routerchecker", "middleware.http.ratelimit",
+		"middleware.http.bearer", "middleware.http.oauth2", "middleware.http.oauth2clientcredentials", "middleware.http.opa", "middleware.http.sentinel",
+		"middleware.http.wasm"} {
 		if _, err := set.Middleware.Factory(kind, "v1"); err != nil {
 			t.Error(err)
 		}
