@@ -6,6 +6,9 @@ MODULE   := github.com/daprd/daprd
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo edge)
 COMMIT   ?= $(shell git rev-parse HEAD 2>/dev/null)
 LDFLAGS  := -s -w -X $(MODULE)/pkg/version.version=$(VERSION) -X $(MODULE)/pkg/version.commit=$(COMMIT)
+# grpcnotrace leaves golang.org/x/net/trace out, and html/template with it, which keeps the linker from dropping unused
+# methods: 8 MB (docs/decisions/binary-in-memory.md).
+TAGS     := grpcnotrace
 SOURCES  := $(shell find cmd pkg -name '*.go' -not -name '*_test.go' 2>/dev/null) go.mod go.sum
 PACKAGES ?= ./...
 
@@ -21,7 +24,7 @@ run: build ## build, then run two example apps with their sidecars and show them
 build: $(BIN)/daprd ## build bin/daprd: one static binary
 
 $(BIN)/daprd: $(SOURCES)
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/daprd
+	CGO_ENABLED=0 $(GO) build -tags '$(TAGS)' -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/daprd
 
 # The SDKs test the binary, which Go's test cache does not see.
 test: services ## install and start what the tests need, then run them all with the race detector
