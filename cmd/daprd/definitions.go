@@ -2,10 +2,12 @@ package main
 
 import (
 	"strconv"
+	"time"
 
 	"github.com/spf13/pflag"
 
 	"github.com/daprd/daprd/pkg/bindings"
+	"github.com/daprd/daprd/pkg/channel"
 	"github.com/daprd/daprd/pkg/runtime"
 )
 
@@ -17,6 +19,14 @@ func (f *flags) application(s *pflag.FlagSet) {
 	s.IntVar(&f.cfg.AppMaxConcurrency, "app-max-concurrency", -1, "calls to the application at once; 0 or less for no bound")
 	s.DurationVar(&f.cfg.AppBindingOptionsTimeout, "app-binding-options-timeout", bindings.DefaultProbeTimeout,
 		"how long the application may take to say whether it wants the events of an input binding")
+}
+
+func (f *flags) health(s *pflag.FlagSet) {
+	s.BoolVar(&f.checkHealth, "enable-app-health-check", false, "look after the application's health: while it is ill, nothing is brought to it")
+	s.StringVar(&f.healthPath, "app-health-check-path", channel.DefaultHealthPath, "the path of an HTTP application that answers 2xx while it is well")
+	s.IntVar(&f.healthInterval, "app-health-probe-interval", int(channel.DefaultHealthInterval/time.Second), "seconds from probe to probe")
+	s.IntVar(&f.healthTimeout, "app-health-probe-timeout", int(channel.DefaultHealthTimeout/time.Millisecond), "milliseconds that a probe may take")
+	s.IntVar(&f.healthThreshold, "app-health-threshold", channel.DefaultHealthThreshold, "probes that have to fail in a row for the application to be ill")
 }
 
 func (f *flags) addresses(s *pflag.FlagSet) {

@@ -114,6 +114,9 @@ type flags struct {
 	listenAddresses, componentsPath, maxBody, readBuffer string
 	legacyBody, legacyReadBuffer, graceSeconds           int64
 	block                                                time.Duration
+	checkHealth                                          bool
+	healthPath                                           string
+	healthInterval, healthTimeout, healthThreshold       int
 	skipInit                                             []string
 	appSSL, version, buildInfo, wait, streamBody         bool
 }
@@ -128,6 +131,7 @@ func newFlags() *flags {
 	f := &flags{set: pflag.NewFlagSet("daprd", pflag.ContinueOnError)}
 	f.set.Usage = func() {}
 	f.add("The application", f.application)
+	f.add("The application's health", f.health)
 	f.add("Ports and addresses", f.addresses)
 	f.add("Resources and behaviour", f.behaviour)
 	f.add("Logs, metrics, profiles", f.observation)

@@ -81,6 +81,10 @@ func TestFlags(t *testing.T) {
 		"last one wins": {"--app-id b --app-id a --app-protocol grpc --app-protocol=", func(*runtime.Config) {}},
 		"defaults of later features are not told of": {"--app-id a --enable-mtls=false --app-health-check-path /healthz --scheduler-job-streams 3 " +
 			"--scheduler-host-address= --control-plane-namespace default --enable-app-health-check=false", func(*runtime.Config) {}},
+		"app health": {"--app-id a --enable-app-health-check --app-health-check-path /well --app-health-probe-interval 1 --app-health-probe-timeout 0 " +
+			"--app-health-threshold -1", func(c *runtime.Config) {
+			c.AppHealth = &runtime.AppHealth{Path: "/well", Interval: time.Second, Timeout: 500 * time.Millisecond, Threshold: 3}
+		}},
 		"-1 is standard": {"--app-id a --max-body-size -1", func(*runtime.Config) {}},
 		"protocols":      {"--app-id a --app-protocol GRPC --app-ssl", func(c *runtime.Config) { c.AppProtocol = config.GRPCS }},
 		"shutdown": {"--app-id a --dapr-graceful-shutdown-seconds 0 --dapr-block-shutdown-duration 90s",

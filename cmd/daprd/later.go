@@ -19,7 +19,6 @@ type feature struct {
 func features() []feature {
 	const (
 		actors     = "actors"
-		health     = "app health checks"
 		jobs       = "jobs"
 		kubernetes = "Kubernetes mode"
 		mtls       = "mutual TLS"
@@ -27,15 +26,10 @@ func features() []feature {
 	return []feature{
 		{"actors-disseminate-timeout", 30 * time.Second, actors},
 		{"actors-service", "", actors},
-		{"app-health-check-path", "/healthz", health},
-		{"app-health-probe-interval", 5, health},
-		{"app-health-probe-timeout", 500, health},
-		{"app-health-threshold", 3, health},
 		{"control-plane-address", "", kubernetes},
 		{"control-plane-namespace", "default", kubernetes},
 		{"control-plane-trust-domain", "localhost", mtls},
 		{"disable-builtin-k8s-secret-store", false, kubernetes},
-		{"enable-app-health-check", false, health},
 		{"enable-mtls", false, mtls + ": calls between sidecars are NOT encrypted"},
 		{"hot-reload-reconcile-interval", time.Duration(0), "hot reload"},
 		{"kubeconfig", "", kubernetes},

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/daprd/daprd/pkg/channel"
 	"github.com/daprd/daprd/pkg/config"
 	"github.com/daprd/daprd/pkg/runtime"
 	"github.com/daprd/daprd/pkg/security"
@@ -31,7 +32,7 @@ func (f *flags) config(getenv func(string) string) (runtime.Config, error) {
 	}
 	c.ListenAddresses = addresses(f.listenAddresses)
 	c.NotInUse = f.notInUse(getenv)
-	for _, step := range []func(*runtime.Config) error{f.protocols, f.ports, f.limits, f.shutdown, f.initEndpoints} {
+	for _, step := range []func(*runtime.Config) error{f.protocols, f.ports, f.limits, f.shutdown, f.initEndpoints, f.appHealth} {
 		if err := step(&c); err != nil {
 			return c, err
 		}
@@ -112,6 +113,32 @@ func size(flag, text string, standard int64, older string, legacy, unit int64) (
 	}
 	return max(n, 0), nil
 }
+
+// appHealth reads what Dapr reads as a default too: values of 0 and less.
+func (f *flags) appHealth(c *runtime.Config) error {
+	if !f.checkHealth {
+		return nil
+	}
+	h := &runtime.AppHealth{Path: f.healthPath, Interval: channel.DefaultHealthInterval, Timeout: channel.DefaultHealthTimeout,
+		Threshold: channel.DefaultHealthThreshold}
+	if f.healthInterval > 0 {
+		h.Interval = time.Duration(min(f.healthInterval, maxSeconds)) * time.Second
+	}
+	if f.healthTimeout > 0 {
+		h.Timeout = time.Duration(min(f.healthTimeout, 1000*maxSeconds)) * time.Millisecond
+	}
+	if f.healthThreshold > 0 {
+		h.Threshold = f.healthThreshold
+	}
+	if h.Timeout > h.Interval {
+		return fmt.Errorf("value for 'health-probe-timeout' must be smaller than 'health-probe-interval': %s and %s", h.Timeout, h.Interval)
+	}
+	c.AppHealth = h
+	return nil
+}
+
+// maxSeconds is a day: more is a typing error, and a product that overflows.
+const maxSeconds = 24 * 60 * 60
 
 func (f *flags) shutdown(c *runtime.Config) error {
 	c.Grace = runtime.DefaultGrace

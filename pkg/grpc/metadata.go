@@ -49,9 +49,18 @@ func metadataAnswer(all info.Info) *runtimev1.GetMetadataResponse {
 			Protocol:       all.App.Protocol,
 			ChannelAddress: all.App.ChannelAddress,
 			MaxConcurrency: int32(all.App.MaxConcurrency),
+			Health:         appHealth(all.App.Health),
 		}
 	}
 	return answer
+}
+
+func appHealth(h *info.AppHealth) *runtimev1.AppConnectionHealthProperties {
+	if h == nil {
+		return nil
+	}
+	return &runtimev1.AppConnectionHealthProperties{HealthCheckPath: h.Path, HealthProbeInterval: h.Interval.String(),
+		HealthProbeTimeout: h.Timeout.String(), HealthThreshold: int32(h.Threshold)}
 }
 
 func counts(actors []info.ActorCount) []*runtimev1.ActiveActorsCount {

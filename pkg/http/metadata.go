@@ -42,6 +42,14 @@ type (
 		Protocol       string `json:"protocol,omitempty"`
 		ChannelAddress string `json:"channelAddress,omitempty"`
 		MaxConcurrency int    `json:"maxConcurrency,omitempty"`
+
+		Health *appHealth `json:"health,omitempty"`
+	}
+	appHealth struct {
+		Path      string `json:"healthCheckPath,omitempty"`
+		Interval  string `json:"healthProbeInterval,omitempty"`
+		Timeout   string `json:"healthProbeTimeout,omitempty"`
+		Threshold int    `json:"healthThreshold,omitempty"`
 	}
 	actorRuntime struct {
 		Status       string       `json:"runtimeStatus"`
@@ -83,8 +91,16 @@ func newMetadataBody(info metadata.Info) metadataBody {
 	for _, name := range info.Resiliencies {
 		body.Resiliencies = append(body.Resiliencies, named{name})
 	}
-	if app := appConnection(info.App); app != (appConnection{}) {
-		body.App = &app
+	if info.App != (metadata.AppConnection{}) {
+		body.App = newAppConnection(info.App)
+	}
+	return body
+}
+
+func newAppConnection(app metadata.AppConnection) *appConnection {
+	body := &appConnection{Port: app.Port, Protocol: app.Protocol, ChannelAddress: app.ChannelAddress, MaxConcurrency: app.MaxConcurrency}
+	if h := app.Health; h != nil {
+		body.Health = &appHealth{Path: h.Path, Interval: h.Interval.String(), Timeout: h.Timeout.String(), Threshold: h.Threshold}
 	}
 	return body
 }

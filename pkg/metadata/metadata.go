@@ -6,6 +6,7 @@ package metadata
 import (
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/daprd/daprd/pkg/apierr"
 )
@@ -45,6 +46,15 @@ type AppConnection struct {
 	ChannelAddress string
 	// MaxConcurrency is the bound on calls at once, 0 for none.
 	MaxConcurrency int
+	// Health says how its health is looked after, nil where it is not.
+	Health *AppHealth
+}
+
+// AppHealth says how the health of the application is looked after.
+type AppHealth struct {
+	Path              string
+	Interval, Timeout time.Duration
+	Threshold         int
 }
 
 // ActorRuntime is the state of the actor runtime.

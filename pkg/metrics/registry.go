@@ -55,6 +55,8 @@ type Registry struct {
 	grpc          *grpcFamilies
 	runtime       *runtimeFamilies
 	resiliency    *resiliencyFamilies
+	httpProbes    *probes
+	grpcProbes    *probes
 }
 
 // New makes the registry with the process and Go collectors in it. Configure makes the families.
@@ -80,6 +82,8 @@ func (r *Registry) Configure(settings Settings) {
 	r.grpc = newGRPCFamilies(r)
 	r.runtime = newRuntimeFamilies(r)
 	r.resiliency = newResiliencyFamilies(r)
+	r.httpProbes = newProbes(r, "dapr_http_", "status")
+	r.grpcProbes = newProbes(r, "dapr_grpc_io_", "grpc_client_status")
 }
 
 func (r *Registry) counter(name, help string, labels ...string) *prometheus.CounterVec {

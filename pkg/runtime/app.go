@@ -45,7 +45,7 @@ func (r *Runtime) openChannel(ctx context.Context) (ending, error) {
 	if err != nil {
 		return ending{}, err
 	}
-	r.app.Fill(app)
+	r.app.Fill(r.checked(app))
 	end := ending{close: func(context.Context) error {
 		r.app.Empty()
 		return app.Close()

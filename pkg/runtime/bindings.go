@@ -1,8 +1,12 @@
 package runtime
 
-import "context"
+import (
+	"context"
+	"errors"
+)
 
 // readBindings begins to bring events of input bindings to the application.
 func (r *Runtime) readBindings(ctx context.Context) (ending, error) {
-	return ending{settle: r.bindings.Stop}, r.bindings.Start(ctx)
+	end := ending{settle: func(ctx context.Context) error { return errors.Join(r.intake.end(ctx), r.bindings.Stop(ctx)) }}
+	return end, r.intake.add(ctx, r.bindings.Start, r.bindings.Stop)
 }

@@ -58,6 +58,9 @@ type Config struct {
 	// means the default of 3 seconds.
 	AppBindingOptionsTimeout time.Duration
 
+	// AppHealth says how the application's health is looked after, nil for not at all.
+	AppHealth *AppHealth
+
 	// HTTPPort and GRPCPort are those of the two APIs; 0 for any that is free.
 	HTTPPort, GRPCPort int
 	// InternalGRPCPort is where other sidecars call; 0 for one that stays the same from start to start, if it
@@ -116,6 +119,13 @@ type Config struct {
 	// NotInUse tells of flags and environment variables that were set for features that this daprd does not
 	// have yet: "flag --sentry-address (mutual TLS)".
 	NotInUse []string
+}
+
+// AppHealth says how the application's health is looked after; its fields are those of channel.HealthSettings.
+type AppHealth struct {
+	Path              string
+	Interval, Timeout time.Duration
+	Threshold         int
 }
 
 // Validate checks what the reading of single flags cannot. Unlike Dapr's, ports of 0 are in nobody's way.

@@ -84,6 +84,9 @@ type Runtime struct {
 	// httpEndpoints are the names of the HTTPEndpoint resources in use.
 	httpEndpoints ready.Slot[[]string]
 	internal      internalListener
+	// appHealth is nil where nobody looks after it.
+	appHealth *channel.Health
+	intake    intake
 
 	stop chan error
 	// Addresses tell where the servers listen, once they do: for tests that ask for port 0.
@@ -205,14 +208,28 @@ func (r *Runtime) end(stages []started) error {
 }
 
 // block goes on serving for a while after the signal, for applications that finish their work through the
-// sidecar.
+// sidecar. It ends early when the application is ill. Nothing new is brought to the application meanwhile.
 func (r *Runtime) block() {
 	if r.cfg.BlockShutdown == nil {
 		return
 	}
 	r.log.Infof("Blocking graceful shutdown for %s or until app reports unhealthy...", *r.cfg.BlockShutdown)
-	time.Sleep(*r.cfg.BlockShutdown)
-	r.log.Info("Block shutdown period expired, entering shutdown...")
+	ctx, cancel := context.WithTimeout(context.Background(), *r.cfg.BlockShutdown)
+	defer cancel()
+	var wait sync.WaitGroup
+	wait.Go(func() {
+		// What is left in hand then is waited for in the drain.
+		if err := r.intake.end(ctx); err != nil && ctx.Err() == nil {
+			r.log.Warnf("error while subscriptions and input bindings stopped: %s", err)
+		}
+	})
+	if r.ill(ctx) {
+		r.log.Info("App reported unhealthy, entering shutdown...")
+	} else {
+		r.log.Info("Block shutdown period expired, entering shutdown...")
+	}
+	cancel()
+	wait.Wait()
 }
 
 // shutdown is what callers of the API ask for.

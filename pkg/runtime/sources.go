@@ -22,6 +22,10 @@ func (r *Runtime) endpointNames() []string {
 }
 
 func (r *Runtime) appConnection() metadata.AppConnection {
-	return metadata.AppConnection{Port: r.cfg.AppPort, Protocol: string(r.cfg.AppProtocol), ChannelAddress: r.cfg.AppChannelAddress,
+	connection := metadata.AppConnection{Port: r.cfg.AppPort, Protocol: string(r.cfg.AppProtocol), ChannelAddress: r.cfg.AppChannelAddress,
 		MaxConcurrency: max(r.cfg.AppMaxConcurrency, 0)}
+	if h := r.cfg.AppHealth; h != nil {
+		connection.Health = &metadata.AppHealth{Path: h.Path, Interval: h.Interval, Timeout: h.Timeout, Threshold: h.Threshold}
+	}
+	return connection
 }

@@ -21,6 +21,7 @@ var table = []stage{
 	{"internal grpc", (*Runtime).serveInternal},
 	{"app port", (*Runtime).awaitApp},
 	{"app channel", (*Runtime).openChannel},
+	{"app health", (*Runtime).watchApp},
 	{"direct messaging", (*Runtime).openMessaging},
 	{"actors", (*Runtime).startActors},
 	{"pubsub", (*Runtime).subscribe},
@@ -52,5 +53,5 @@ func (r *Runtime) startActors(context.Context) (ending, error) {
 
 // subscribe begins to deliver messages to the application.
 func (r *Runtime) subscribe(ctx context.Context) (ending, error) {
-	return ending{settle: r.pubsub.Drain}, r.pubsub.Start(ctx)
+	return ending{settle: r.pubsub.Drain}, r.intake.add(ctx, r.pubsub.Start, r.pubsub.Stop)
 }
