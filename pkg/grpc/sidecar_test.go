@@ -148,6 +148,7 @@ type sidecar struct {
 	shelf    *shelf
 	state    *state.Service
 	secrets  *secrets.Service
+	bindings *bindings.Service
 	app      ready.Slot[channel.App]
 	peers    directory
 	log      *logs
@@ -185,6 +186,7 @@ func start(t testing.TB, change func(*sidecar)) *sidecar {
 		shelf:    newShelf(),
 		state:    state.NewService(state.Deps{AppID: "myapp"}),
 		secrets:  secrets.NewService(secrets.Deps{Observer: counted{}}),
+		bindings: bindings.NewService(bindings.Deps{}),
 		peers:    directory{},
 		log:      new(logs),
 		shutdown: make(chan bool, 1),
@@ -200,7 +202,7 @@ func start(t testing.TB, change func(*sidecar)) *sidecar {
 	s.deps.Blocks = api.Blocks{
 		State:     s.state,
 		Secrets:   s.secrets,
-		Bindings:  bindings.NewService(bindings.Deps{}),
+		Bindings:  s.bindings,
 		Crypto:    crypto.NewService(crypto.Deps{}),
 		Messaging: s.direct(t),
 		Metadata:  newMetadata(),
