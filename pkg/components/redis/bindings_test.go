@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/daprd/daprd/pkg/bindings"
+	"github.com/daprd/daprd/pkg/bindings/bindingstest"
 	"github.com/daprd/daprd/pkg/components"
 	"github.com/daprd/daprd/pkg/components/componentstest"
 	"github.com/daprd/daprd/pkg/components/redis/redistest"
@@ -18,6 +19,22 @@ func TestBinding(t *testing.T) {
 	nodes := redistest.StartCluster(t)
 	t.Run("node", func(t *testing.T) { testBinding(t, single.Address) })
 	t.Run("cluster", func(t *testing.T) { testBinding(t, nodes[0].Address, "redisType", "cluster") })
+}
+
+func TestBindingConformance(t *testing.T) {
+	opened, err := NewOutputBinding(t.Context(), spec(redistest.Start(t).Address))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer opened.(*binding).Close()
+	ask := func(operation string, metadata ...string) bindings.Request {
+		all := map[string]string{"key": "k"}
+		for i := 0; i < len(metadata); i += 2 {
+			all[metadata[i]] = metadata[i+1]
+		}
+		return bindings.Request{Operation: operation, Data: []byte("1"), Metadata: all}
+	}
+	bindingstest.Output(t, opened, ask("create"), ask("increment", "ttlInSeconds", "60"), ask("get"), ask("get", "delete", "true"), ask("delete"))
 }
 
 func testBinding(t *testing.T, address string, properties ...string) {
