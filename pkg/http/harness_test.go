@@ -22,6 +22,7 @@ import (
 	"github.com/daprd/daprd/pkg/channel"
 	"github.com/daprd/daprd/pkg/messaging"
 	"github.com/daprd/daprd/pkg/metadata"
+	"github.com/daprd/daprd/pkg/middleware"
 	"github.com/daprd/daprd/pkg/nameresolution"
 	"github.com/daprd/daprd/pkg/ready"
 	"github.com/daprd/daprd/pkg/secrets"
@@ -44,6 +45,7 @@ type setup struct {
 	observer Observer
 	apiLog   logrus.FieldLogger
 	public   bool
+	pipeline *middleware.Pipeline
 	// headerTime, if set, is in place of ten seconds.
 	headerTime time.Duration
 }
@@ -61,8 +63,12 @@ func start(t testing.TB, set setup) *sidecar {
 		t.Fatal(err)
 	}
 	direct := invocation(t, set.app)
+	pipeline := set.pipeline
+	if pipeline == nil && strings.HasPrefix(t.Name(), "TestThroughAPipeline/") {
+		pipeline = pipelineOf(t, func(next http.Handler) http.Handler { return next })
+	}
 	s.Server = New(set.config, Deps{
-		Log: log, APILog: set.apiLog, Observer: set.observer,
+		Pipeline: pipeline, Log: log, APILog: set.apiLog, Observer: set.observer,
 		Blocks: api.Blocks{
 			State:     s.state,
 			Secrets:   secretService(),

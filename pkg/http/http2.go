@@ -138,9 +138,13 @@ func (s *Server) serveHTTP2(w http.ResponseWriter, r *http.Request) {
 
 // fill makes a request of fasthttp. length is that of the body, -1 where it is unknown.
 func fill(to *fasthttp.Request, r *http.Request, uri string, length int64) bool {
+	host := r.Host
+	if host == "" {
+		host = "localhost" // HTTP/1.0 needs none; nobody reads it
+	}
 	to.Header.SetMethod(r.Method)
 	to.SetRequestURI(uri)
-	to.Header.SetHost(r.Host)
+	to.Header.SetHost(host)
 	var raw strings.Builder
 	for name, values := range r.Header {
 		for _, value := range values {
@@ -148,7 +152,7 @@ func fill(to *fasthttp.Request, r *http.Request, uri string, length int64) bool 
 		}
 	}
 	// The handlers read headers in order, which fasthttp gives only for what it has parsed.
-	head := r.Method + " " + uri + " HTTP/1.1\r\nHost: " + r.Host + "\r\n" + raw.String() + "\r\n"
+	head := r.Method + " " + uri + " HTTP/1.1\r\nHost: " + host + "\r\n" + raw.String() + "\r\n"
 	if err := to.Header.Read(bufio.NewReaderSize(strings.NewReader(head), len(head)+1)); err != nil {
 		return false
 	}

@@ -23,8 +23,9 @@ type passage struct {
 	body    *passing
 	// exempt says that the call outside needed no API token.
 	exempt bool
-	// routed is where the call inside went.
-	routed atomic.Pointer[routed]
+	// routed is where the call inside went, and closing says that the connection has to end after it.
+	routed  atomic.Pointer[routed]
+	closing atomic.Bool
 }
 
 // routed is what labels need of a call inside.
@@ -48,8 +49,12 @@ func (s *Server) pass(c *call, chain *middleware.Chain) {
 		return
 	}
 	answer, err := chain.Serve(r, p)
+	c.unknown = true // a path that is not routed is no label
 	if to := p.routed.Load(); to != nil {
 		c.route, c.path, c.unknown = to.route, to.path, to.unknown
+	}
+	if p.closing.Load() {
+		c.ctx.SetConnectionClose()
 	}
 	if err != nil {
 		c.fail(apierr.Uncategorised.New(err.Error()))
@@ -125,6 +130,7 @@ func (p *passage) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	p.server.serve(ctx)
+	p.closing.Store(ctx.Response.ConnectionClose())
 	if err := send(w, &ctx.Response, r.Method == http.MethodHead); err != nil {
 		// The answer is broken off, so that the client sees that something is missing.
 		panic(http.ErrAbortHandler)

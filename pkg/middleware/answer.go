@@ -78,7 +78,9 @@ func (w *writer) WriteHeader(status int) {
 	if w.status != 0 || status >= 100 && status < 200 {
 		return
 	}
-	w.status = status
+	if w.status = status; status < 100 || status > 999 {
+		w.status = http.StatusInternalServerError // the middleware's mistake
+	}
 	w.bodyless = w.bodyless || status == http.StatusNoContent || status == http.StatusNotModified
 	if length, err := strconv.ParseInt(w.header.Get("Content-Length"), 10, 64); err == nil && length >= 0 {
 		w.length = length

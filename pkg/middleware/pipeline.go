@@ -37,7 +37,12 @@ var spared = []string{
 	"middleware.http.oauth2clientcredentials",
 }
 
-func mayMiss(kind string) bool { return slices.Contains(spared, strings.ToLower(kind)) }
+// mayMiss says that nothing is left open without the handler, whichever of the two names of its type is the right one:
+// that in the pipeline, or that of the component.
+func (p *Pipeline) mayMiss(h Handler) bool {
+	c, ok := p.service.components.Look(h.Name)
+	return slices.Contains(spared, strings.ToLower(h.Type)) && (!ok || slices.Contains(spared, strings.ToLower(c.settings.Type)))
+}
 
 // Set makes the pipeline consist of these handlers, the first one outermost. A handler whose component is missing is
 // passed over with a warning where that opens nothing. Where the component may be what protects the API, the error says
@@ -47,7 +52,7 @@ func (p *Pipeline) Set(handlers []Handler) error {
 	p.mu.Lock()
 	var errs []error
 	for _, h := range handlers {
-		if _, err := p.service.find(h); err != nil && !h.Tolerated && !mayMiss(h.Type) {
+		if _, err := p.service.find(h); err != nil && !h.Tolerated && !p.mayMiss(h) {
 			errs = append(errs, p.fault(h, err))
 		}
 	}
@@ -86,7 +91,7 @@ func (p *Pipeline) build() (old *Chain) {
 		switch instance, err := p.service.find(h); {
 		case err == nil:
 			next = instance.Wrap(next)
-		case mayMiss(h.Type):
+		case p.mayMiss(h):
 			p.service.log.Warnf("spec.%s: the middleware %s (%s) is passed over: %s", p.name, h.Name, h.Type, err)
 		default:
 			p.service.log.Errorf("%s; calls are answered with 503 until it is there", p.fault(h, err))
