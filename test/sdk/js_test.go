@@ -12,21 +12,7 @@ import (
 // TestJavaScript runs js/test.mjs against real sidecars: state, secrets, invocation and metadata, over HTTP
 // and over gRPC.
 func TestJavaScript(t *testing.T) {
-	for _, tool := range []string{"node", "npm"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			if os.Getenv("CI") == "true" {
-				t.Fatalf("%s is not installed; `make services` installs it", tool)
-			}
-			t.Skipf("%s is not installed; `make services` installs it", tool)
-		}
-	}
-	if _, err := os.Stat("js/node_modules/@dapr/dapr"); err != nil {
-		install := exec.Command("npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts")
-		install.Dir = "js"
-		if out, err := install.CombinedOutput(); err != nil {
-			t.Fatalf("npm ci: %v\n%s", err, out)
-		}
-	}
+	javaScript(t)
 	listener := listen(t)
 	app := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/hello" {
@@ -46,5 +32,25 @@ func TestJavaScript(t *testing.T) {
 	test.Env = append(os.Environ(), "DAPR_HTTP_PORT="+strconv.Itoa(caller.http), "DAPR_GRPC_PORT="+strconv.Itoa(caller.grpc))
 	if out, err := test.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
+	}
+}
+
+// javaScript installs the SDK, if it is not there.
+func javaScript(t *testing.T) {
+	t.Helper()
+	for _, tool := range []string{"node", "npm"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			if os.Getenv("CI") == "true" {
+				t.Fatalf("%s is not installed; `make services` installs it", tool)
+			}
+			t.Skipf("%s is not installed; `make services` installs it", tool)
+		}
+	}
+	if _, err := os.Stat("js/node_modules/@dapr/dapr"); err != nil {
+		install := exec.Command("npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts")
+		install.Dir = "js"
+		if out, err := install.CombinedOutput(); err != nil {
+			t.Fatalf("npm ci: %v\n%s", err, out)
+		}
 	}
 }

@@ -1,0 +1,137 @@
+package sdk
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/dapr/go-sdk/client"
+	"github.com/dapr/go-sdk/service/common"
+	daprgrpc "github.com/dapr/go-sdk/service/grpc"
+	daprhttp "github.com/dapr/go-sdk/service/http"
+)
+
+// bindings is the flag of a folder with bindings: files, web (a server of the test that echoes) and tick.
+func bindings(t *testing.T) string {
+	t.Helper()
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body := make([]byte, 100)
+		n, _ := r.Body.Read(body)
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = fmt.Fprintf(w, `{"verb":%q,"body":%q}`, r.Method, body[:n])
+	}))
+	t.Cleanup(web.Close)
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "bindings.yaml"), strings.NewReplacer("DIR", dir, "WEB", web.URL).Replace(`
+apiVersion: dapr.io/v1alpha1
+kind: Component
+metadata: {name: files}
+spec:
+  type: bindings.localstorage
+  version: v1
+  metadata: [{name: rootPath, value: "DIR/files"}]
+---
+apiVersion: dapr.io/v1alpha1
+kind: Component
+metadata: {name: web}
+spec:
+  type: bindings.http
+  version: v1
+  metadata: [{name: url, value: "WEB"}]
+---
+apiVersion: dapr.io/v1alpha1
+kind: Component
+metadata: {name: tick}
+spec:
+  type: bindings.cron
+  version: v1
+  metadata: [{name: schedule, value: "@every 1s"}]
+`))
+	return "--resources-path=" + dir
+}
+
+func TestGoOutputBindings(t *testing.T) {
+	c := dial(t, start(t, "outputs", 0, "http", bindings(t)))
+	ctx := deadline(t)
+	invoke := func(name, operation, data string, metadata map[string]string) *client.BindingEvent {
+		t.Helper()
+		out, err := c.InvokeBinding(ctx, &client.InvokeBindingRequest{Name: name, Operation: operation, Data: []byte(data), Metadata: metadata})
+		must(t, err)
+		return out
+	}
+	file := map[string]string{"fileName": "a/b"}
+	if out := invoke("files", "create", "some text", file); string(out.Data) != `{"fileName":"a/b"}` {
+		t.Errorf("create: %s", out.Data)
+	}
+	if out := invoke("files", "get", "", file); string(out.Data) != "some text" {
+		t.Errorf("get: %s", out.Data)
+	}
+	must(t, c.InvokeOutputBinding(ctx, &client.InvokeBindingRequest{Name: "files", Operation: "delete", Metadata: file}))
+	if out := invoke("web", "post", "x", nil); string(out.Data) != `{"verb":"POST","body":"x"}` || out.Metadata["statusCode"] != "200" {
+		t.Errorf("post: %s %v", out.Data, out.Metadata)
+	}
+	if err := c.InvokeOutputBinding(ctx, &client.InvokeBindingRequest{Name: "nope", Operation: "get"}); err == nil ||
+		!strings.Contains(err.Error(), "couldn't find output binding nope") {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestGoInputBindings: an event reaches an HTTP app and a gRPC app, both made with the SDK.
+func TestGoInputBindings(t *testing.T) {
+	services := map[string]func(net.Listener) common.Service{
+		"http": func(l net.Listener) common.Service {
+			address := l.Addr().String()
+			l.Close()
+			return daprhttp.NewService(address)
+		},
+		"grpc": func(l net.Listener) common.Service { return daprgrpc.NewServiceWithListener(l) },
+	}
+	for protocol, open := range services {
+		t.Run(protocol, func(t *testing.T) {
+			listener := listen(t)
+			port := listener.Addr().(*net.TCPAddr).Port
+			service := open(listener)
+			events := make(chan *common.BindingEvent, 100)
+			name := map[string]string{"http": "/tick", "grpc": "tick"}[protocol]
+			must(t, service.AddBindingInvocationHandler(name, func(_ context.Context, in *common.BindingEvent) ([]byte, error) {
+				events <- in
+				return []byte(`"thanks"`), nil
+			}))
+			served := serving(service.Start)
+			t.Cleanup(func() { must(t, service.Stop()); <-served })
+			start(t, "inputs-"+protocol, port, protocol, bindings(t))
+			select {
+			case event := <-events:
+				found := false
+				for key, value := range event.Metadata {
+					found = found || strings.EqualFold(key, "readTimeUTC") && value != ""
+				}
+				if !found {
+					t.Errorf("%+v", event)
+				}
+			case <-deadline(t).Done():
+				t.Fatal("no event came")
+			}
+		})
+	}
+}
+
+// TestJavaScriptBindings runs js/bindings.mjs: output bindings over HTTP and gRPC.
+func TestJavaScriptBindings(t *testing.T) {
+	javaScript(t)
+	s := start(t, "js-bindings", 0, "http", bindings(t))
+	test := exec.CommandContext(deadline(t), "node", "--test", "bindings.mjs")
+	test.Dir = "js"
+	test.Env = append(os.Environ(), "DAPR_HTTP_PORT="+strconv.Itoa(s.http), "DAPR_GRPC_PORT="+strconv.Itoa(s.grpc))
+	if out, err := test.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+}
