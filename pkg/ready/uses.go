@@ -2,36 +2,41 @@ package ready
 
 import (
 	"context"
+	"math"
 	"sync"
+	"sync/atomic"
 )
 
 // Uses counts the calls in flight on something that may be taken away: a component that is removed or replaced
 // while the sidecar runs. Enter and Leave stand around each use; Drain refuses new ones and waits for the others.
 // The zero Uses is open. A Uses must not be copied.
 type Uses struct {
-	mu     sync.Mutex
-	count  int
-	ending bool
-	over   chan struct{}
+	// count is the number of uses; it begins at ending once there may be no more, so that Enter and Leave take no lock.
+	count atomic.Int64
+
+	mu   sync.Mutex
+	over chan struct{}
 }
+
+// ending stands at the count of uses that are the last ones.
+const ending = math.MinInt64
 
 // Enter begins a use. false means that there are no more uses: whoever asks looks for the successor.
 func (u *Uses) Enter() bool {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.ending {
-		return false
+	for {
+		count := u.count.Load()
+		if count < 0 {
+			return false
+		}
+		if u.count.CompareAndSwap(count, count+1) {
+			return true
+		}
 	}
-	u.count++
-	return true
 }
 
 // Leave ends a use that Enter has begun.
 func (u *Uses) Leave() {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	u.count--
-	if u.ending && u.count == 0 {
+	if u.count.Add(-1) == ending {
 		close(u.over)
 	}
 }
@@ -40,9 +45,10 @@ func (u *Uses) Leave() {
 // It may be called more than once.
 func (u *Uses) Drain(ctx context.Context) error {
 	u.mu.Lock()
-	if !u.ending {
-		u.ending, u.over = true, make(chan struct{})
-		if u.count == 0 {
+	if u.over == nil {
+		// The one that sees this count has to see the channel too.
+		u.over = make(chan struct{})
+		if u.count.Add(ending) == ending {
 			close(u.over)
 		}
 	}

@@ -4,13 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/daprd/daprd/pkg/apierr"
+	"github.com/daprd/daprd/pkg/ready"
 	"github.com/daprd/daprd/pkg/resiliency"
 )
 
@@ -24,11 +23,9 @@ type Observer interface {
 // Service is the secrets building block. Its methods may be called by many goroutines at once. Errors of
 // Secret and All are *apierr.Error.
 type Service struct {
-	deps Deps
-
-	mu     sync.RWMutex
-	scope  Scope
-	stores map[string]component
+	deps   Deps
+	scope  ready.Slot[Scope]
+	stores ready.Shelf[*component]
 }
 
 type component struct {
@@ -47,29 +44,45 @@ type Deps struct {
 
 // NewService makes a service without stores, which allows everything until Restrict.
 func NewService(deps Deps) *Service {
-	return &Service{deps: deps, stores: map[string]component{}}
+	return &Service{deps: deps}
 }
 
 // Restrict applies the Configuration's scopes. Components' own references are not restricted.
-func (s *Service) Restrict(scope Scope) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.scope = scope
-}
+func (s *Service) Restrict(scope Scope) { s.scope.Fill(scope) }
 
 // Add makes a store available under name; the Service closes it at the end. It refuses a name that is in
 // service already.
 func (s *Service) Add(name string, store Store) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if _, taken := s.stores[name]; taken {
+	if !s.stores.Put(name, s.component(name, store)) {
 		return fmt.Errorf("secret store %s is loaded already: give each component a name of its own", name)
 	}
-	s.stores[name] = component{
+	return nil
+}
+
+func (s *Service) component(name string, store Store) *component {
+	return &component{
 		store: store, guard: s.deps.Policies.Component(resiliency.Secretstore, name, resiliency.Outbound),
 		got: s.count(name, "get"), bulk: s.count(name, "bulk_get"),
 	}
-	return nil
+}
+
+// Replace puts a store into service in place of the one under name, which is closed when the calls in flight are
+// done, or ctx ends. The error is that of the closing.
+func (s *Service) Replace(ctx context.Context, name string, store Store) error {
+	return retire(ctx, s.stores.Swap(name, s.component(name, store)))
+}
+
+// Remove takes a store out of service and closes it when the calls in flight are done, or ctx ends. The error is that
+// of the closing.
+func (s *Service) Remove(ctx context.Context, name string) error {
+	return retire(ctx, s.stores.Remove(name))
+}
+
+func retire(ctx context.Context, old *ready.Held[*component]) error {
+	if old == nil {
+		return nil
+	}
+	return old.Retire(ctx, old.Value.store)
 }
 
 func (s *Service) count(name, operation string) func(bool, time.Duration) {
@@ -79,22 +92,13 @@ func (s *Service) count(name, operation string) func(bool, time.Duration) {
 	return s.deps.Observer.Secret(name, operation)
 }
 
-// Remove takes a store out of service and gives it back: the caller closes it once the calls in flight are
-// done.
-func (s *Service) Remove(name string) (Store, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	c, ok := s.stores[name]
-	delete(s.stores, name)
-	return c.store, ok
-}
-
 // Store is the bare store, for the references of components.
 func (s *Service) Store(name string) (Store, bool) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	c, ok := s.stores[name]
-	return c.store, ok
+	c, ok := s.stores.Look(name)
+	if !ok {
+		return nil, false
+	}
+	return c.store, true
 }
 
 // Features are the capabilities of a store, for the metadata API.
@@ -108,16 +112,17 @@ func (s *Service) Features(name string) []string {
 
 // Secret reads one secret: its values by key. nil means that the store has nothing to say.
 func (s *Service) Secret(ctx context.Context, store, name string, metadata map[string]string) (map[string]string, error) {
-	c, scope, err := s.named(store)
+	c, scope, err := s.take(store)
 	if err != nil {
 		return nil, err
 	}
+	defer c.Leave()
 	if scope != nil && !scope.Allowed(store, name) {
 		return nil, apierr.SecretDenied.New(name, store)
 	}
 	began := time.Now()
-	values, err := resiliency.Do(ctx, c.guard, func(ctx context.Context) (map[string]string, error) { return c.store.Secret(ctx, name, metadata) })
-	c.got(err == nil, time.Since(began))
+	values, err := resiliency.Do(ctx, c.Value.guard, func(ctx context.Context) (map[string]string, error) { return c.Value.store.Secret(ctx, name, metadata) })
+	c.Value.got(err == nil, time.Since(began))
 	if err != nil {
 		return nil, apierr.SecretGet.New(name, store, err)
 	}
@@ -127,13 +132,16 @@ func (s *Service) Secret(ctx context.Context, store, name string, metadata map[s
 // All reads every secret that the application may read; the others are left out without a word. nil means
 // that the store has nothing to say.
 func (s *Service) All(ctx context.Context, store string, metadata map[string]string) (map[string]map[string]string, error) {
-	c, scope, err := s.named(store)
+	c, scope, err := s.take(store)
 	if err != nil {
 		return nil, err
 	}
+	defer c.Leave()
 	began := time.Now()
-	all, err := resiliency.Do(ctx, c.guard, func(ctx context.Context) (map[string]map[string]string, error) { return c.store.All(ctx, metadata) })
-	c.bulk(err == nil, time.Since(began))
+	all, err := resiliency.Do(ctx, c.Value.guard, func(ctx context.Context) (map[string]map[string]string, error) {
+		return c.Value.store.All(ctx, metadata)
+	})
+	c.Value.bulk(err == nil, time.Since(began))
 	if err != nil {
 		return nil, apierr.SecretBulkGet.New(store, err)
 	}
@@ -149,32 +157,25 @@ func (s *Service) All(ctx context.Context, store string, metadata map[string]str
 	return allowed, nil
 }
 
-func (s *Service) named(store string) (component, Scope, error) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	if len(s.stores) == 0 {
-		return component{}, nil, apierr.SecretStoresNotConfigured.New()
+// take begins a use of a store in service. The caller calls Leave.
+func (s *Service) take(store string) (*ready.Held[*component], Scope, error) {
+	c, ok := s.stores.Take(store)
+	switch {
+	case ok:
+		scope, _ := s.scope.Load()
+		return c, scope, nil
+	case s.stores.Len() == 0:
+		return nil, nil, apierr.SecretStoresNotConfigured.New()
 	}
-	c, ok := s.stores[store]
-	if !ok {
-		return component{}, nil, apierr.SecretStoreNotFound.New(store)
-	}
-	return c, s.scope, nil
+	return nil, nil, apierr.SecretStoreNotFound.New(store)
 }
 
 // Close takes every store out of service and closes those that hold anything. Errors are joined.
 func (s *Service) Close() error {
-	s.mu.Lock()
-	closing := s.stores
-	s.stores = map[string]component{}
-	s.mu.Unlock()
+	closing := s.stores.Clear()
 	var failures []error
 	for _, name := range slices.Sorted(maps.Keys(closing)) {
-		closer, ok := closing[name].store.(io.Closer)
-		if !ok {
-			continue
-		}
-		if err := closer.Close(); err != nil {
+		if err := ready.Close(closing[name].store); err != nil {
 			failures = append(failures, fmt.Errorf("error closing secret store %s: %w", name, err))
 		}
 	}

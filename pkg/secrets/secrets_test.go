@@ -226,9 +226,14 @@ func TestStoresComeAndGo(t *testing.T) {
 	if features := s.Features("absent"); features != nil {
 		t.Errorf("features of an absent store: %v", features)
 	}
-	removed, ok := s.Remove("s")
-	if !ok || removed != secrets.Store(first) || len(closed) != 0 {
-		t.Errorf("removed %v, %t, closed %v", removed, ok, closed)
+	if err := s.Replace(t.Context(), "s", &shelf{closed: &closed}); err != nil || len(closed) != 1 {
+		t.Errorf("replaced: %v, closed %v", err, closed)
+	}
+	if err := s.Remove(t.Context(), "s"); err != nil || len(closed) != 2 {
+		t.Errorf("removed: %v, closed %v", err, closed)
+	}
+	if err := s.Remove(t.Context(), "s"); err != nil {
+		t.Error(err)
 	}
 	if _, ok := s.Store("s"); ok {
 		t.Error("a removed store is still there")
@@ -236,7 +241,7 @@ func TestStoresComeAndGo(t *testing.T) {
 	if err := s.Add("s", &shelf{closed: &closed, failure: errors.New("stuck")}); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Close(); err == nil || err.Error() != "error closing secret store s: stuck" || len(closed) != 1 {
+	if err := s.Close(); err == nil || err.Error() != "error closing secret store s: stuck" || len(closed) != 3 {
 		t.Errorf("close: %v, closed %v", err, closed)
 	}
 	if _, ok := s.Store("s"); ok {

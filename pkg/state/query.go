@@ -70,10 +70,12 @@ type QueryResult struct {
 
 // Query finds items by their content. query is the JSON text of the v1.0-alpha1 API.
 func (s *Service) Query(ctx context.Context, store string, query []byte, metadata map[string]string) (QueryResult, error) {
-	c, err := s.named(store)
+	held, err := s.take(store)
 	if err != nil {
 		return QueryResult{}, err
 	}
+	defer held.Leave()
+	c := held.Value
 	if c.query == nil {
 		return QueryResult{}, apierr.StateQueryNotSupported.New().WithResource("state", store, "")
 	}

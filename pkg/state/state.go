@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"sync"
-	"sync/atomic"
 
 	"github.com/sirupsen/logrus"
 
 	"github.com/daprd/daprd/pkg/apierr"
+	"github.com/daprd/daprd/pkg/ready"
 	"github.com/daprd/daprd/pkg/resiliency"
 )
 
@@ -27,9 +27,9 @@ type Deps struct {
 // Service is the state building block. Its methods take and give keys as apps know them, may be called by
 // many goroutines at once, and fail with *apierr.Error only.
 type Service struct {
-	deps Deps
-	// stores is replaced as a whole, so that a lookup takes no lock; change is held by who replaces it.
-	stores atomic.Pointer[components]
+	deps   Deps
+	stores ready.Shelf[*component]
+	// change is held while stores are added, replaced and removed: of those for actors there is one at most.
 	change sync.Mutex
 	// requests keeps reads of single keys free of an allocation for the request.
 	requests sync.Pool
@@ -37,18 +37,18 @@ type Service struct {
 
 // NewService makes a Service without stores.
 func NewService(deps Deps) *Service {
-	s := &Service{deps: deps, requests: sync.Pool{New: func() any { return new(GetRequest) }}}
-	s.stores.Store(&components{})
-	return s
+	return &Service{deps: deps, requests: sync.Pool{New: func() any { return new(GetRequest) }}}
 }
 
 // Get reads one key. An absent key gives an Item that is not Found. The Item's Value and Metadata are the
 // store's own: they are read, never changed.
 func (s *Service) Get(ctx context.Context, store string, req GetRequest) (Item, error) {
-	c, err := s.named(store)
+	held, err := s.take(store)
 	if err != nil {
 		return Item{}, err
 	}
+	defer held.Leave()
+	c := held.Value
 	if err := checkKey(store, req.Key); err != nil {
 		return Item{}, err
 	}
@@ -78,10 +78,12 @@ type BulkGetRequest struct {
 // BulkGet reads many keys. Items come in the order of the keys; the failure of a single key is in its Item. No
 // keys are no items, of a store that exists: the gRPC API of Dapr asks for no store then, its HTTP API does.
 func (s *Service) BulkGet(ctx context.Context, store string, req BulkGetRequest) ([]Item, error) {
-	c, err := s.named(store)
+	held, err := s.take(store)
 	if err != nil {
 		return nil, err
 	}
+	defer held.Leave()
+	c := held.Value
 	if err := CheckItems(len(req.Keys)); err != nil {
 		return nil, err
 	}
@@ -108,10 +110,12 @@ func (s *Service) BulkGet(ctx context.Context, store string, req BulkGetRequest)
 // Set writes items. Nothing is written when a key cannot be used. Several items are written at once and
 // independently: those that fail do not hold the others back, and the error joins all failures.
 func (s *Service) Set(ctx context.Context, store string, items []SetRequest) error {
-	c, err := s.named(store)
+	held, err := s.take(store)
 	if err != nil {
 		return err
 	}
+	defer held.Leave()
+	c := held.Value
 	if err := CheckItems(len(items)); err != nil {
 		return err
 	}
@@ -145,10 +149,12 @@ func (s *Service) Set(ctx context.Context, store string, items []SetRequest) err
 
 // Delete removes one key. An absent key without an entity tag is no error.
 func (s *Service) Delete(ctx context.Context, store string, req DeleteRequest) error {
-	c, err := s.named(store)
+	held, err := s.take(store)
 	if err != nil {
 		return err
 	}
+	defer held.Leave()
+	c := held.Value
 	if err := checkKey(store, req.Key); err != nil {
 		return err
 	}
@@ -162,10 +168,12 @@ func (s *Service) Delete(ctx context.Context, store string, req DeleteRequest) e
 
 // BulkDelete removes many keys, in the manner of Set.
 func (s *Service) BulkDelete(ctx context.Context, store string, reqs []DeleteRequest) error {
-	c, err := s.named(store)
+	held, err := s.take(store)
 	if err != nil {
 		return err
 	}
+	defer held.Leave()
+	c := held.Value
 	if err := CheckItems(len(reqs)); err != nil {
 		return err
 	}

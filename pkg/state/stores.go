@@ -1,13 +1,14 @@
 package state
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 
 	"github.com/daprd/daprd/pkg/apierr"
+	"github.com/daprd/daprd/pkg/ready"
 	"github.com/daprd/daprd/pkg/resiliency"
 )
 
@@ -22,9 +23,6 @@ type component struct {
 	operations
 }
 
-// components are the stores by name. A map is never changed once it is in service.
-type components map[string]*component
-
 // Description is what the metadata API tells of a store.
 type Description struct {
 	Name string
@@ -37,19 +35,50 @@ type Description struct {
 func (s *Service) Add(name string, store Store, settings Settings) error {
 	s.change.Lock()
 	defer s.change.Unlock()
-	current := *s.stores.Load()
-	if _, taken := current[name]; taken {
+	if _, taken := s.stores.Look(name); taken {
 		return fmt.Errorf("state store %s is loaded already: give each component a name of its own", name)
 	}
-	if other, exists := current.actorStore(); exists && settings.ActorStateStore {
+	if err := s.Admit(name, settings); err != nil {
+		return err
+	}
+	s.log(name, settings)
+	s.stores.Put(name, s.component(name, store, settings))
+	return nil
+}
+
+// Admit refuses a second store for actors, also before it is made.
+func (s *Service) Admit(name string, settings Settings) error {
+	if other, exists := s.ActorStore(); exists && other != name && settings.ActorStateStore {
 		return fmt.Errorf("detected duplicate actor state store: %s (%s is one already): "+
 			"leave actorStateStore on one component only", name, other)
 	}
-	s.log(name, settings)
-	next := maps.Clone(current)
-	next[name] = s.component(name, store, settings)
-	s.stores.Store(&next)
 	return nil
+}
+
+// Replace puts a store into service in place of the one under name, which is closed when the calls in flight are
+// done, or ctx ends. What Admit refuses must not come. The error is that of the closing.
+func (s *Service) Replace(ctx context.Context, name string, store Store, settings Settings) error {
+	s.change.Lock()
+	s.log(name, settings)
+	old := s.stores.Swap(name, s.component(name, store, settings))
+	s.change.Unlock()
+	return retire(ctx, old)
+}
+
+// Remove takes a store out of service and closes it when the calls in flight are done, or ctx ends. The error is that
+// of the closing.
+func (s *Service) Remove(ctx context.Context, name string) error {
+	s.change.Lock()
+	old := s.stores.Remove(name)
+	s.change.Unlock()
+	return retire(ctx, old)
+}
+
+func retire(ctx context.Context, old *ready.Held[*component]) error {
+	if old == nil {
+		return nil
+	}
+	return old.Retire(ctx, old.Value.bare)
 }
 
 func (s *Service) component(name string, store Store, settings Settings) *component {
@@ -79,34 +108,20 @@ func (s *Service) log(name string, settings Settings) {
 	}
 }
 
-// Remove takes a store out of service and gives it back: the caller closes it once the calls in flight are
-// done.
-func (s *Service) Remove(name string) (Store, bool) {
-	s.change.Lock()
-	defer s.change.Unlock()
-	next := maps.Clone(*s.stores.Load())
-	removed, ok := next[name]
-	if !ok {
-		return nil, false
-	}
-	delete(next, name)
-	s.stores.Store(&next)
-	return removed.bare, true
-}
-
 // Stores describes the stores in service, in the order of their names.
 func (s *Service) Stores() []Description {
-	current := *s.stores.Load()
-	all := make([]Description, 0, len(current))
-	for _, name := range slices.Sorted(maps.Keys(current)) {
-		all = append(all, Description{Name: name, Features: slices.Clone(current[name].features)})
+	all := make([]Description, 0, s.stores.Len())
+	for _, name := range s.stores.Names() {
+		if c, ok := s.stores.Look(name); ok {
+			all = append(all, Description{Name: name, Features: slices.Clone(c.features)})
+		}
 	}
 	return all
 }
 
 // Features are the capabilities of a store, for the metadata API.
 func (s *Service) Features(name string) []string {
-	store, ok := (*s.stores.Load())[name]
+	store, ok := s.stores.Look(name)
 	if !ok {
 		return nil
 	}
@@ -118,11 +133,9 @@ func (s *Service) Features(name string) []string {
 }
 
 // ActorStore is the name of the store that holds the state of actors, if there is one.
-func (s *Service) ActorStore() (string, bool) { return s.stores.Load().actorStore() }
-
-func (c components) actorStore() (string, bool) {
-	for name, one := range c {
-		if one.settings.ActorStateStore {
+func (s *Service) ActorStore() (string, bool) {
+	for _, name := range s.stores.Names() {
+		if c, ok := s.stores.Look(name); ok && c.settings.ActorStateStore {
 			return name, true
 		}
 	}
@@ -131,30 +144,23 @@ func (c components) actorStore() (string, bool) {
 
 // Close takes every store out of service and closes those that hold anything. Errors are joined.
 func (s *Service) Close() error {
-	s.change.Lock()
-	closing := *s.stores.Swap(&components{})
-	s.change.Unlock()
+	closing := s.stores.Clear()
 	var failures []error
 	for _, name := range slices.Sorted(maps.Keys(closing)) {
-		closer, ok := closing[name].bare.(io.Closer)
-		if !ok {
-			continue
-		}
-		if err := closer.Close(); err != nil {
+		if err := ready.Close(closing[name].bare); err != nil {
 			failures = append(failures, fmt.Errorf("error closing state store %s: %w", name, err))
 		}
 	}
 	return errors.Join(failures...)
 }
 
-// named finds a store in service.
-func (s *Service) named(name string) (*component, error) {
-	current := *s.stores.Load()
-	if found, ok := current[name]; ok {
-		return found, nil
+// take begins a use of a store in service. The caller calls Leave.
+func (s *Service) take(name string) (*ready.Held[*component], error) {
+	if held, ok := s.stores.Take(name); ok {
+		return held, nil
 	}
 	row := apierr.StateStoreNotFound
-	if len(current) == 0 {
+	if s.stores.Len() == 0 {
 		row = apierr.StateStoreNotConfigured
 	}
 	return nil, row.New(name).WithMetadata("appID", s.deps.AppID)

@@ -1,6 +1,7 @@
 package state
 
 import (
+	"context"
 	"errors"
 	"strconv"
 	"strings"
@@ -34,12 +35,14 @@ func TestStores(t *testing.T) {
 	if err := service.Add("c", newShelf(), Settings{ActorStateStore: true}); err == nil || !strings.HasPrefix(err.Error(), "detected duplicate actor state store: c") {
 		t.Errorf("two actor stores: %v", err)
 	}
-	removed, ok := service.Remove("b")
-	if removed != bare || !ok || bare.closed != 0 {
-		t.Errorf("removed %v %v, closed %d times", removed, ok, bare.closed)
+	next := newShelf()
+	if err := service.Replace(t.Context(), "b", next, Settings{ActorStateStore: true}); err != nil || bare.closed != 1 {
+		t.Errorf("replaced: %v, closed %d times", err, bare.closed)
 	}
-	if _, ok := service.Remove("b"); ok {
-		t.Error("removed twice")
+	for range 2 {
+		if err := service.Remove(t.Context(), "b"); err != nil || next.closed != 1 {
+			t.Errorf("removed: %v, closed %d times", err, next.closed)
+		}
 	}
 	if _, ok := service.ActorStore(); ok {
 		t.Error("an actor store after it was removed")
@@ -84,11 +87,55 @@ func TestAddWhileInUse(t *testing.T) {
 				if _, err := service.Get(t.Context(), "st", GetRequest{Key: "k"}); err != nil {
 					t.Error(err)
 				}
-				if _, ok := service.Remove(name); !ok {
-					t.Error("not there")
+				if err := service.Replace(t.Context(), name, newShelf(), Settings{}); err != nil {
+					t.Error(err)
+				}
+				if err := service.Remove(t.Context(), name); err != nil {
+					t.Error(err)
 				}
 			}
 		})
 	}
 	all.Wait()
+}
+
+// TestCallsEndOnTheirStore: what is in flight when a store is replaced ends on the old one, which is closed after it.
+func TestCallsEndOnTheirStore(t *testing.T) {
+	entered, release := make(chan struct{}), make(chan struct{})
+	old := &slowShelf{shelf: newShelf(), entered: entered, release: release}
+	service := NewService(Deps{})
+	if err := service.Add("st", old, Settings{}); err != nil {
+		t.Fatal(err)
+	}
+	got, replaced := make(chan error, 1), make(chan error, 1)
+	go func() {
+		_, err := service.Get(t.Context(), "st", GetRequest{Key: "k"})
+		got <- err
+	}()
+	<-entered
+	next := newShelf()
+	go func() { replaced <- service.Replace(t.Context(), "st", next, Settings{}) }()
+	for len(next.keys) == 0 { // until the new one is in service
+		if err := service.Set(t.Context(), "st", []SetRequest{{Key: "k", Value: []byte("1")}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if old.closed != 0 || len(replaced) > 0 {
+		t.Error("the old store is closed while a call is in flight")
+	}
+	close(release)
+	if err := errors.Join(<-got, <-replaced); err != nil || old.closed != 1 {
+		t.Errorf("%v, closed %d times", err, old.closed)
+	}
+}
+
+type slowShelf struct {
+	*shelf
+	entered, release chan struct{}
+}
+
+func (s *slowShelf) Get(ctx context.Context, req *GetRequest) (*Item, error) {
+	close(s.entered)
+	<-s.release
+	return s.shelf.Get(ctx, req)
 }

@@ -19,10 +19,12 @@ type RawOperation struct {
 // are no error. A value that its content type belies is refused, as in Set. Unlike Set it takes an empty key: Dapr writes the bare prefix, and such data exists. Every
 // failure of the store is the same row, a refused entity tag included, as in Dapr.
 func (s *Service) Transact(ctx context.Context, store string, ops []RawOperation, metadata map[string]string) error {
-	c, err := s.named(store)
+	held, err := s.take(store)
 	if err != nil {
 		return err
 	}
+	defer held.Leave()
+	c := held.Value
 	if c.transact == nil {
 		return apierr.StateTransactionsNotSupported.New(store).WithResource("state", store, "").
 			WithHelp("https://docs.dapr.io/reference/components-reference/supported-state-stores/",
