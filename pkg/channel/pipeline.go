@@ -22,7 +22,8 @@ type passage struct {
 	request *Request
 	body    *passing
 	send    sender
-	failure atomic.Pointer[error]
+	// failure is why the application could not be reached, broken why its answer broke off.
+	failure, broken atomic.Pointer[error]
 }
 
 // passing is the body of the call as the chain sees it.
@@ -63,9 +64,31 @@ func through(ctx context.Context, chain *middleware.Chain, host string, req *Req
 		return nil, *failure
 	}
 	if err != nil {
-		return nil, fmt.Errorf("spec.appHttpPipeline: %w", err)
+		return nil, fmt.Errorf("spec.appHttpPipeline: %w", p.reason(err))
 	}
-	return answered(answer, req.Verb), nil
+	return p.answered(answer), nil
+}
+
+// reason prefers what was wrong with the application's answer over what the chain made of it.
+func (p *passage) reason(err error) error {
+	if broken := p.broken.Load(); broken != nil {
+		return *broken
+	}
+	return err
+}
+
+// stream is a body that came through the chain.
+type stream struct {
+	io.Reader
+	passage *passage
+}
+
+func (s *stream) Read(b []byte) (int, error) {
+	n, err := s.Reader.Read(b)
+	if err != nil && err != io.EOF {
+		err = s.passage.reason(err)
+	}
+	return n, err
 }
 
 // incoming is the call in net/http's form. Nothing of it borrows memory, since a middleware may keep what it saw.
@@ -101,7 +124,8 @@ func (p *passage) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		var res *Response
 		if res, err = p.send(r.Context(), out); err == nil {
 			defer res.Close()
-			if write(w, res) != nil {
+			if err := write(w, res); err != nil {
+				p.broken.CompareAndSwap(nil, &err)
 				panic(http.ErrAbortHandler)
 			}
 			return
@@ -180,17 +204,17 @@ func copyFlushing(w http.ResponseWriter, body io.Reader) error {
 }
 
 // answered is what came out of the chain, which goes on while its body streams.
-func answered(answer *middleware.Answer, verb string) *Response {
+func (p *passage) answered(answer *middleware.Answer) *Response {
 	res := &Response{Status: answer.Status, ContentType: answer.Header.Get("Content-Type"), Header: HeaderOf(answer.Header)}
 	switch {
-	case Bodyless(verb, answer.Status):
+	case Bodyless(p.request.Verb, answer.Status):
 		res.Body = Withhold(answer.Status, answer.Length)
 		_ = answer.Close()
 	case answer.Stream == nil:
 		res.Body.Bytes = answer.Bytes
 		_ = answer.Close()
 	default:
-		res.Body = Body{Stream: answer.Stream, Length: answer.Length}
+		res.Body = Body{Stream: &stream{answer.Stream, p}, Length: answer.Length}
 		res.Release = func() { _ = answer.Close() }
 	}
 	return res

@@ -150,6 +150,9 @@ func answerAll(text string, got chan<- *rawRequest) func(c *rawConn) {
 
 func openTest(t testing.TB, settings Settings) App {
 	t.Helper()
+	if strings.HasPrefix(t.Name(), "TestThroughAPipeline/") && settings.Pipeline == nil {
+		settings.Pipeline = pipelineOf(t, func(next http.Handler) http.Handler { return next })
+	}
 	app, err := Open(settings)
 	if err != nil {
 		t.Fatal(err)
