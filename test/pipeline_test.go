@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/daprd/daprd/pkg/config"
 	"github.com/daprd/daprd/pkg/runtime/runtimetest"
@@ -196,5 +197,85 @@ func TestAppPipeline(t *testing.T) {
 			}
 			streams(t, client, s.URL("/v1.0/invoke/callee/method/stream"), app)
 		})
+	}
+}
+
+const guards = `apiVersion: dapr.io/v1alpha1
+kind: Component
+metadata: {name: policy}
+spec:
+  type: middleware.http.opa
+  version: v1
+  metadata:
+    - name: rego
+      value: |
+        package http
+        allow := {"allow": true, "additional_headers": {"x-seen": input.request.path}} if input.request.method == "GET"
+---
+apiVersion: dapr.io/v1alpha1
+kind: Component
+metadata: {name: guest}
+spec:
+  type: middleware.http.wasm
+  version: v1
+  ignoreErrors: true
+  metadata: [{name: url, value: "file:///nowhere/guest.wasm"}]
+---
+apiVersion: dapr.io/v1alpha1
+kind: Component
+metadata: {name: aliases}
+spec:
+  type: middleware.http.routeralias
+  version: v1
+  metadata: [{name: routes, value: '{"/a": "/v1.0/invoke/callee/method/echo"}'}]
+`
+
+func pipelineOf(t *testing.T, where, handlers string) runtimetest.Option {
+	return runtimetest.Configuration(t, "apiVersion: dapr.io/v1alpha1\nkind: Configuration\nmetadata: {name: c}\nspec: {"+where+": {handlers: ["+handlers+"]}}\n")
+}
+
+// TestFailedGuard: a guard whose manifest has ignoreErrors lets the sidecar start, but no call pass.
+func TestFailedGuard(t *testing.T) {
+	runtimetest.Isolate(t)
+	s := runtimetest.Launch(t, "guarded", runtimetest.Manifests(t, guards), pipelineOf(t, "httpPipeline", "{name: guest, type: middleware.http.wasm}"))
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	// There is no other signal: the health check is behind the pipeline, too.
+	for deadline := time.Now().Add(patience); !strings.Contains(s.Log.String(), "dapr initialized"); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("it did not start")
+		}
+	}
+	response, body := exchange(t, client, "GET", s.URL("/v1.0/metadata"), "")
+	if response.StatusCode != 503 || !strings.Contains(body, "the middleware guest (middleware.http.wasm) is not available") {
+		t.Errorf("%d %s", response.StatusCode, body)
+	}
+}
+
+// TestPipelineOrder: handlers run in the order in which they stand.
+func TestPipelineOrder(t *testing.T) {
+	runtimetest.Isolate(t)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.Header().Set("X-Saw", r.Header.Get("X-Seen")) }))
+	defer server.Close()
+	for handlers, want := range map[string]string{
+		"{name: policy, type: middleware.http.opa}, {name: aliases, type: middleware.http.routeralias}": "/a",
+		"{name: aliases, type: middleware.http.routeralias}, {name: policy, type: middleware.http.opa}": "/v1.0/invoke/callee/method/echo",
+	} {
+		s := runtimetest.Start(t, "callee", runtimetest.App(server.Listener.Addr(), config.HTTP), runtimetest.Manifests(t, guards), pipelineOf(t, "httpPipeline", handlers))
+		overTransports(t, func(t *testing.T, client *http.Client) {
+			if response, _ := exchange(t, client, "GET", s.URL("/a"), ""); response.StatusCode != 200 || response.Header.Get("X-Saw") != want {
+				t.Errorf("%d %v", response.StatusCode, response.Header)
+			}
+			if response, _ := exchange(t, client, "POST", s.URL("/a"), "x"); response.StatusCode != 403 {
+				t.Errorf("a refused verb: %d", response.StatusCode)
+			}
+		})
+		for _, line := range []string{"Adding middleware.http.opa/v1 policy middleware", "enabled middleware.http.opa/ http middleware", "Building pipeline server"} {
+			if !s.Log.Contains(line) {
+				t.Errorf("the log has no line %q", line)
+			}
+		}
+		if err := s.Stop(); err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -31,6 +31,17 @@ func TestRefusesToOpenWhatIsClosed(t *testing.T) {
 	}
 }
 
+// TestRefusesAPipelineWithoutItsGuard: what the component is called, why it is needed, and what to look at.
+func TestRefusesAPipelineWithoutItsGuard(t *testing.T) {
+	for _, where := range []string{"httpPipeline", "appHttpPipeline"} {
+		err := runError(t, runtimetest.Configuration(t, "spec: {"+where+": {handlers: [{name: auth, type: middleware.http.bearer}]}}"))
+		want := "spec." + where + " names the middleware auth (middleware.http.bearer), without which calls would pass unchecked: no component auth is loaded"
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v", err)
+		}
+	}
+}
+
 // TestTellsWhatHasNoEffect: once for each part.
 func TestTellsWhatHasNoEffect(t *testing.T) {
 	runtimetest.Isolate(t)
