@@ -126,7 +126,7 @@ func bindingCases(dir string) []parityCase {
 				return gone
 			}
 			return a.api.invokeBinding(a.ctx, "files", "get", "", map[string]string{"fileName": "absent"})
-		}, want: bindingFault("files", "get: file not found: absent: no such file or directory")},
+		}, want: bindingFault("files", "file not found: "+dir+"/absent")},
 		{name: "a list", do: func(a *asker) meaning {
 			a.api.invokeBinding(a.ctx, "files", "create", "1", map[string]string{"fileName": "list" + a.suffix + "/one"})
 			listed := a.api.invokeBinding(a.ctx, "files", "list", "", map[string]string{"fileName": "list" + a.suffix})

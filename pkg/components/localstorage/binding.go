@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path"
+	"path/filepath"
 	"strings"
 
 	"github.com/google/uuid"
@@ -81,7 +82,7 @@ func (b *binding) Invoke(ctx context.Context, req *bindings.Request) (*bindings.
 	case "get":
 		return b.get(name)
 	case "delete":
-		return nil, told("delete", name, b.root.Remove(name))
+		return nil, b.told("delete", name, b.root.Remove(name))
 	}
 	return nil, fmt.Errorf("operation %s is not there", req.Operation)
 }
@@ -116,8 +117,8 @@ func decoded(data []byte) []byte {
 	return data
 }
 
-// told names operation and file of a failure, by the name that the caller knows.
-func told(operation, name string, err error) error {
+// told names operation and file of a failure, by the name that the caller knows; of a file that is not there the place.
+func (b *binding) told(operation, name string, err error) error {
 	if err == nil {
 		return nil
 	}
@@ -130,7 +131,8 @@ func told(operation, name string, err error) error {
 		err = renamed.Err
 	}
 	if errors.Is(err, os.ErrNotExist) {
-		return resiliency.Mistake(http.StatusNotFound, fmt.Errorf("%s: file not found: %s: %w", operation, name, err))
+		// The text is Dapr's.
+		return resiliency.Mistake(http.StatusNotFound, fmt.Errorf("file not found: %s", filepath.Join(b.path, filepath.FromSlash(name))))
 	}
 	return fmt.Errorf("%s %s: %w", operation, name, err)
 }

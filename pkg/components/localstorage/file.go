@@ -35,7 +35,7 @@ func (b *binding) create(name string, data []byte) (*bindings.Response, error) {
 	}
 	folder := path.Dir(name)
 	if err := b.root.MkdirAll(folder, folderMode); err != nil {
-		return nil, told("create", name, err)
+		return nil, b.told("create", name, err)
 	}
 	draft := path.Join(folder, unfinished+uuid.NewString())
 	err := b.root.WriteFile(draft, data, fileMode)
@@ -44,7 +44,7 @@ func (b *binding) create(name string, data []byte) (*bindings.Response, error) {
 	}
 	if err != nil {
 		_ = b.root.Remove(draft)
-		return nil, told("create", name, err)
+		return nil, b.told("create", name, err)
 	}
 	answer, err := json.Marshal(map[string]string{"fileName": name})
 	return &bindings.Response{Data: answer}, err
@@ -59,21 +59,21 @@ func (b *binding) get(name string) (*bindings.Response, error) {
 	info, err := b.root.Stat(name)
 	switch {
 	case err != nil:
-		return nil, told("get", name, err)
+		return nil, b.told("get", name, err)
 	case !info.Mode().IsRegular():
-		return nil, told("get", name, errNoFile)
+		return nil, b.told("get", name, errNoFile)
 	case info.Size() > b.limit:
 		return nil, b.tooLarge("get", name)
 	}
 	file, err := b.root.Open(name)
 	if err != nil {
-		return nil, told("get", name, err)
+		return nil, b.told("get", name, err)
 	}
 	defer func() { _ = file.Close() }()
 	data, err := io.ReadAll(io.LimitReader(file, b.limit+1))
 	switch {
 	case err != nil:
-		return nil, told("get", name, err)
+		return nil, b.told("get", name, err)
 	case int64(len(data)) > b.limit:
 		return nil, b.tooLarge("get", name)
 	}
@@ -84,10 +84,10 @@ func (b *binding) get(name string) (*bindings.Response, error) {
 func (b *binding) list(ctx context.Context, name string) (*bindings.Response, error) {
 	info, err := b.root.Stat(name)
 	if err != nil {
-		return nil, told("list", name, err)
+		return nil, b.told("list", name, err)
 	}
 	if !info.IsDir() {
-		return nil, told("list", name, errors.New("it is no folder"))
+		return nil, b.told("list", name, errors.New("it is no folder"))
 	}
 	var files []string
 	err = fs.WalkDir(b.root.FS(), name, func(file string, entry fs.DirEntry, err error) error {
@@ -105,7 +105,7 @@ func (b *binding) list(ctx context.Context, name string) (*bindings.Response, er
 		return nil
 	})
 	if err != nil {
-		return nil, told("list", name, err)
+		return nil, b.told("list", name, err)
 	}
 	answer, err := json.Marshal(files)
 	return &bindings.Response{Data: answer}, err
