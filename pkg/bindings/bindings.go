@@ -57,16 +57,7 @@ type Pair struct {
 }
 
 // Close closes both sides. Errors are joined.
-func (p Pair) Close() error {
-	var failures []error
-	if p.Input != nil {
-		failures = append(failures, ready.Close(p.Input))
-	}
-	if p.Output != nil && any(p.Output) != any(p.Input) {
-		failures = append(failures, ready.Close(p.Output))
-	}
-	return errors.Join(failures...)
-}
+func (p Pair) Close() error { return errors.Join(ready.Close(p.Input), ready.Close(p.Output)) }
 
 // Add puts a binding into service under name; the Service closes it at the end. It refuses a name that is in service
 // already. An input is read at once where reading has begun.
@@ -112,7 +103,7 @@ func retire(ctx context.Context, old *ready.Held[*component], last *reading) err
 	if old == nil {
 		return nil
 	}
-	err := old.Retire(ctx, old.Value.bare)
+	err := old.Retire(ctx, old.Value)
 	last.leave()
 	return err
 }
@@ -140,10 +131,8 @@ func (s *Service) Close() error {
 		r.cut()
 	}
 	var failures []error
-	for name, c := range s.components.Clear() {
-		if err := c.bare.Close(); err != nil {
-			failures = append(failures, fmt.Errorf("error closing binding %s: %w", name, err))
-		}
+	for _, c := range s.components.Clear() {
+		failures = append(failures, c.Close())
 	}
 	for _, r := range readings {
 		r.leave()

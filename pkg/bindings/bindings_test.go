@@ -219,7 +219,7 @@ func TestInvoke(t *testing.T) {
 	if diff := cmp.Diff([]string{"out out create false", "out out create true", "out out get true"}, b.counts.lines); diff != "" {
 		t.Error(diff)
 	}
-	if err := b.Close(); err == nil || !strings.Contains(err.Error(), "error closing binding out: cannot close") || !out.closed {
+	if err := b.Close(); err == nil || !strings.Contains(err.Error(), "error closing output binding out: cannot close") || !out.closed {
 		t.Errorf("close: %v", err)
 	}
 }

@@ -3,9 +3,12 @@ package bindings
 import (
 	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"strings"
 	"time"
 
+	"github.com/daprd/daprd/pkg/ready"
 	"github.com/daprd/daprd/pkg/resiliency"
 )
 
@@ -50,6 +53,18 @@ func (s *Service) component(name string, pair Pair, settings Settings) *componen
 		c.deliver = s.handler(c)
 	}
 	return c
+}
+
+// Close closes both sides; errors say which, in the words of Dapr's log.
+func (c *component) Close() error {
+	return errors.Join(closing("input", c.name, c.bare.Input), closing("output", c.name, c.bare.Output))
+}
+
+func closing(side, name string, instance any) error {
+	if err := ready.Close(instance); err != nil {
+		return fmt.Errorf("error closing %s binding %s: %w", side, name, err)
+	}
+	return nil
 }
 
 // guarded runs requests under the component's policy.

@@ -1,6 +1,7 @@
 package localstorage
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -70,14 +71,14 @@ func (b *binding) get(name string) (*bindings.Response, error) {
 		return nil, b.told("get", name, err)
 	}
 	defer func() { _ = file.Close() }()
-	data, err := io.ReadAll(io.LimitReader(file, b.limit+1))
-	switch {
+	data := bytes.NewBuffer(make([]byte, 0, info.Size()+bytes.MinRead))
+	switch n, err := data.ReadFrom(io.LimitReader(file, b.limit+1)); {
 	case err != nil:
 		return nil, b.told("get", name, err)
-	case int64(len(data)) > b.limit:
+	case n > b.limit:
 		return nil, b.tooLarge("get", name)
 	}
-	return &bindings.Response{Data: data}, nil
+	return &bindings.Response{Data: data.Bytes()}, nil
 }
 
 // list gives the files of a folder and of those in it, as absolute paths; null if there are none.
