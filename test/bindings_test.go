@@ -247,6 +247,9 @@ spec:
 func TestBindingTraces(t *testing.T) {
 	const parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 	s, _ := newBindingsWorld(t)
+	if !s.Log.Contains("failed to read from bindings: app channel not initialized ") {
+		t.Error("no line about the application that is not there")
+	}
 	want := "GET /x " + parent + " state=1 key=value"
 	web := transports(t, s)[0].(*httpAPI)
 	answer := web.call(t.Context(), "PUT", "/v1.0/bindings/web", `{"operation":"get","metadata":{"path":"x"}}`,

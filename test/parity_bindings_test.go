@@ -144,6 +144,14 @@ func bindingCases(dir string) []parityCase {
 
 func newBindingsWorld(t *testing.T, options ...runtimetest.Option) (s *runtimetest.Sidecar, dir string) {
 	t.Helper()
+	s, dir = launchBindingsWorld(t, options...)
+	s.Await(t, "/v1.0/healthz")
+	return s, dir
+}
+
+// launchBindingsWorld does not wait for the sidecar.
+func launchBindingsWorld(t *testing.T, options ...runtimetest.Option) (s *runtimetest.Sidecar, dir string) {
+	t.Helper()
 	runtimetest.Isolate(t)
 	outside := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Served", "yes")
@@ -162,14 +170,23 @@ func newBindingsWorld(t *testing.T, options ...runtimetest.Option) (s *runtimete
 	t.Cleanup(outside.Close)
 	dir = t.TempDir()
 	text := strings.NewReplacer("DIR", dir, "OUTSIDE", outside.URL).Replace(bindingsManifest)
-	return runtimetest.Start(t, "bindings", append(options, runtimetest.Manifests(t, text))...), dir
+	return runtimetest.Launch(t, "bindings", append(options, runtimetest.Manifests(t, text))...), dir
 }
 
 func TestBindingsParity(t *testing.T) {
-	s, dir := newBindingsWorld(t)
-	askAll(t, bindingCases(dir), transports(t, s), "", false)
+	app := newApplication(t, quiet)
+	s, dir := launchBindingsWorld(t, appOn(app))
+	s.Await(t, "/v1.0/healthz/outbound")
+	apis := transports(t, s)
+	t.Run("early", func(t *testing.T) { askAll(t, bindingCases(dir), apis, "", true) })
+	if s.Log.Contains("dapr initialized") {
+		t.Fatal("the sidecar did not wait for its application")
+	}
+	app.live(t)
+	s.Await(t, "/v1.0/healthz")
+	t.Run("up", func(t *testing.T) { askAll(t, bindingCases(dir), apis, "", false) })
 	t.Run("capabilities", func(t *testing.T) {
-		info := transports(t, s)[0].metadata(t.Context()).Info
+		info := apis[0].metadata(t.Context()).Info
 		want := "[" + described("files", "bindings.localstorage", "v1", []string{"OUTPUT_BINDING"}) + " " +
 			described("web", "bindings.http", "v1", []string{"OUTPUT_BINDING"}) + " " +
 			described("clock", "bindings.cron", "v1", []string{"INPUT_BINDING"}) + "]"
@@ -177,8 +194,11 @@ func TestBindingsParity(t *testing.T) {
 			t.Errorf("%s, want %s", got, want)
 		}
 	})
+	if count := metricsOf(t, s); !strings.Contains(count, `dapr_component_output_binding_count{app_id="bindings",component="web",namespace="",operation="get",success="false"}`) {
+		t.Errorf("no metric of the outputs in %s", count)
+	}
 	for _, line := range []string{"successful init for output binding files (bindings.localstorage/v1)",
-		"successful init for input binding clock (bindings.cron/v1)", "failed to read from bindings: app channel not initialized "} {
+		"successful init for input binding clock (bindings.cron/v1)"} {
 		if !s.Log.Contains(line) {
 			t.Errorf("no line %q", line)
 		}

@@ -25,6 +25,14 @@ func TestAll(t *testing.T) {
 			t.Error(err)
 		}
 	}
+	if _, err := set.InputBinding.Factory("bindings.cron", "v1"); err != nil {
+		t.Error(err)
+	}
+	for _, kind := range []string{"bindings.http", "bindings.localstorage"} {
+		if _, err := set.OutputBinding.Factory(kind, "v1"); err != nil {
+			t.Error(err)
+		}
+	}
 	for _, kind := range []string{"mdns", "sqlite"} {
 		if _, err := set.Resolver.Factory(kind, "v1"); err != nil {
 			t.Error(err)
