@@ -79,6 +79,8 @@ type Runtime struct {
 
 	// configuration is the defaults until its stage.
 	configuration *config.Configuration
+	// heeded are the Resiliency resources in force.
+	heeded []config.Resiliency
 	// resources reads the folders, once.
 	resources func() (*config.Resources, error)
 	// httpEndpoints are the names of the HTTPEndpoint resources in use.
