@@ -200,10 +200,10 @@ func TestBreakerUnderPolicies(t *testing.T) {
 	d := ruled(t, policies, config.AppTarget{CircuitBreaker: "fuse"}, serving(app.serve))
 	call := func(id, method string) (int, error) {
 		res, err := d.Invoke(t.Context(), id, post(method, nil))
-		defer res.Close()
 		if err != nil {
 			return 0, err
 		}
+		defer res.Close()
 		return res.Status, nil
 	}
 	for range 2 {
