@@ -21,8 +21,8 @@ type passage struct {
 	// context is the request's own.
 	context context.Context
 	body    *replay
-	// passed says that the guest let it pass, broken that what is behind broke off.
-	passed, broken bool
+	// passed says that the guest let it pass, failed that it failed before that, broken that what is behind broke off.
+	passed, failed, broken bool
 }
 
 // pass goes on behind the guest, with the request's own context and a whole body.
@@ -112,6 +112,9 @@ type failing struct{ err error }
 
 func (f failing) Read([]byte) (int, error) { return 0, f.err }
 
+// failed is the answer where a guest failed.
+const failed = "the middleware's guest failed; the sidecar's log has the details"
+
 // shy is the writer that the guest answers with. It keeps the trace of a guest's failure out of the answer, where the
 // host library writes it.
 type shy struct {
@@ -130,8 +133,9 @@ func (s *shy) WriteHeader(status int) {
 // Write writes what the guest answers.
 func (s *shy) Write(p []byte) (int, error) {
 	if s.status == http.StatusInternalServerError && !s.passage.passed && isFailure(string(p)) {
+		s.passage.failed = true
 		s.log.Errorf("the guest failed: %s", p)
-		_, err := io.WriteString(s.ResponseWriter, "the middleware's guest failed; the sidecar's log has the details")
+		_, err := io.WriteString(s.ResponseWriter, failed)
 		return len(p), err
 	}
 	return s.ResponseWriter.Write(p)

@@ -4,6 +4,7 @@ package wasm
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"net/http"
 
@@ -15,8 +16,7 @@ import (
 	"github.com/daprd/daprd/pkg/middleware"
 )
 
-// memoryPages is the most memory of one instance of a guest, in pages of 64 KiB: 64 MiB. Each request that is in the
-// guest at one time has an instance of its own.
+// memoryPages is the most memory of one instance of a guest, in pages of 64 KiB: 64 MiB.
 const memoryPages = 1024
 
 type settings struct {
@@ -27,8 +27,8 @@ type settings struct {
 }
 
 type guest struct {
-	module wasmhttp.Middleware
-	log    *logger
+	instances *instances
+	log       *logger
 }
 
 // New makes middleware.http.wasm: it fetches the guest, compiles it and starts one instance.
@@ -42,16 +42,13 @@ func New(ctx context.Context, spec *components.Spec) (middleware.Middleware, err
 		return nil, fmt.Errorf("metadata property url: %w", err)
 	}
 	log := &logger{spec.Log}
-	module, err := wasmhttp.NewMiddleware(ctx, code, handler.GuestConfig([]byte(s.GuestConfig)), handler.Logger(log),
-		handler.ModuleConfig(sandbox(spec.StrictSandbox, log)), handler.Runtime(runtime))
+	all := newInstances(code, handler.GuestConfig([]byte(s.GuestConfig)), handler.Logger(log), handler.ModuleConfig(sandbox(spec.StrictSandbox, log)))
+	first, err := all.start(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("the guest of metadata property url cannot be started: %w", err)
+		return nil, errors.Join(fmt.Errorf("the guest of metadata property url cannot be started: %w", err), all.close())
 	}
-	return &guest{module: module, log: log}, nil
-}
-
-func runtime(ctx context.Context) (wazero.Runtime, error) {
-	return wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfig().WithMemoryLimitPages(memoryPages)), nil
+	all.giveBack(first)
+	return &guest{instances: all, log: log}, nil
 }
 
 // sandbox is what a guest gets of the world: no files, no network, no environment. What it prints is in the log. Unless
@@ -65,22 +62,39 @@ func sandbox(strict bool, log *logger) wazero.ModuleConfig {
 }
 
 // Close ends the guest.
-func (g *guest) Close() error { return g.module.Close(context.Background()) }
+func (g *guest) Close() error { return g.instances.close() }
 
-// Wrap runs the guest before and after next.
+// Wrap runs the guest before and after next. A guest that has failed, or whose client has gone, is not used again.
 func (g *guest) Wrap(next http.Handler) http.Handler {
-	inner := g.module.NewHandler(context.Background(), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	last := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.Context().Value(passageKey{}).(*passage).pass(next, w, r)
-	}))
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		p := &passage{context: r.Context(), body: &replay{from: r.Body}}
-		// An instance that a context ended cannot be used again, and one that it kept from starting closes the whole
-		// guest; so the guest does not see that the client has gone. What is behind it does.
-		r = r.WithContext(context.WithValue(context.WithoutCancel(r.Context()), passageKey{}, p))
-		r.Body = p.body
-		inner.ServeHTTP(&shy{ResponseWriter: w, log: g.log, passage: p}, r)
-		if p.broken {
-			panic(http.ErrAbortHandler)
-		}
 	})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		module, err := g.instances.take(r.Context())
+		if err != nil {
+			g.log.Errorf("the guest cannot be started: %s", err)
+			http.Error(w, failed, http.StatusInternalServerError)
+			return
+		}
+		p := &passage{context: r.Context(), body: &replay{from: r.Body}}
+		defer func() { g.ended(p, module, recover()) }()
+		r = r.WithContext(context.WithValue(r.Context(), passageKey{}, p))
+		r.Body = p.body
+		module.NewHandler(r.Context(), last).ServeHTTP(&shy{ResponseWriter: w, log: g.log, passage: p}, r)
+	})
+}
+
+// ended is after each request, however it ended.
+func (g *guest) ended(p *passage, module wasmhttp.Middleware, cause any) {
+	if cause == nil && !p.broken && !p.failed && p.context.Err() == nil {
+		g.instances.giveBack(module)
+		return
+	}
+	_ = module.Close(context.Background())
+	if cause != nil && !p.broken && p.context.Err() == nil {
+		g.log.Errorf("the guest failed at an answer: %v", cause)
+	}
+	if cause != nil || p.broken {
+		panic(http.ErrAbortHandler)
+	}
 }

@@ -2,6 +2,7 @@ package wasm
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -9,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/iotest"
 
@@ -205,3 +207,63 @@ func TestReadme(t *testing.T) {
 		instance.(io.Closer).Close()
 	}
 }
+
+// TestManyAtOnce: each request in the guest at one time has an instance of its own.
+func TestManyAtOnce(t *testing.T) {
+	m, _ := start(t, "testdata/redact.wasm", "secrets")
+	inside, goOn := make(chan struct{}), make(chan struct{})
+	var wait sync.WaitGroup
+	for range 8 {
+		wait.Go(func() {
+			w := call(m, httptest.NewRequest("POST", "/", strings.NewReader("the secrets here")), func(w http.ResponseWriter, r *http.Request) {
+				inside <- struct{}{}
+				<-goOn
+				echo(w, r)
+			})
+			if w.Code != 202 || w.Body.String() != "the ####### here" {
+				t.Errorf("%d %s", w.Code, w.Body)
+			}
+		})
+	}
+	for range 8 {
+		<-inside
+	}
+	close(goOn)
+	wait.Wait()
+}
+
+// TestEndlessGuest: a guest that goes on ends with the request, and the next request has another instance.
+func TestEndlessGuest(t *testing.T) {
+	code, err := os.ReadFile("testdata/read_body_stream.wasm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Its loop goes on unless read_body says "end"; here it compares with what never comes: "i64.ne" becomes "i64.eq".
+	endless := bytes.Replace(code, []byte{0x23, 0x00, 0x52, 0x0d}, []byte{0x23, 0x00, 0x51, 0x0d}, 1)
+	file := filepath.Join(t.TempDir(), "guest.wasm")
+	if err := os.WriteFile(file, endless, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	m, _ := start(t, file, "")
+	for range 2 {
+		ctx, cancel := context.WithCancel(t.Context())
+		read := make(chan struct{})
+		body := io.MultiReader(readerFunc(func([]byte) (int, error) {
+			defer close(read)
+			return 0, io.EOF
+		}))
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			defer func() { _ = recover() }()
+			call(m, httptest.NewRequest("POST", "/", body).WithContext(ctx), echo)
+		}()
+		<-read
+		cancel()
+		<-ended
+	}
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
