@@ -174,7 +174,7 @@ func (r *Runtime) Run(ctx context.Context) error {
 	if err == nil {
 		r.log.Infof("dapr initialized. Status: Running. Init Elapsed %vms", float64(time.Since(began))/float64(time.Millisecond))
 		r.health.SetReady(true)
-		giveBackStart()
+		shrink(ctx)
 		<-ctx.Done()
 	}
 	switch {
