@@ -11,7 +11,7 @@ import (
 )
 
 // planBinding is the plan of a binding: its type may be an input, an output, or both.
-func (l *Loader) planBinding(c *config.Component) (plan, error) {
+func (l *Loader) planBinding(c *config.Component) (*plan, error) {
 	inputs, outputs := l.deps.Set.InputBinding, l.deps.Set.OutputBinding
 	input, inputErr := inputs.Factory(c.Spec.Type, c.Spec.Version)
 	output, outputErr := outputs.Factory(c.Spec.Type, c.Spec.Version)
@@ -21,7 +21,7 @@ func (l *Loader) planBinding(c *config.Component) (plan, error) {
 		return nil, err
 	}
 	sides := bindingSides{l, c, input, output, inputErr, outputErr}
-	return sides.enlist, nil
+	return &plan{make: sides.produce, tell: sides.tell}, nil
 }
 
 // anyBinding knows the types of both sides, for the text about one that neither knows.
@@ -45,26 +45,59 @@ type bindingSides struct {
 	inputErr, outputErr error
 }
 
-// enlist makes the sides and puts them into service.
-func (s bindingSides) enlist(ctx context.Context) ([]string, error) {
-	l, c := s.loader, s.component
-	spec, err := l.resolve(ctx, c)
+// produce makes the sides.
+func (s bindingSides) produce(ctx context.Context) (*made, error) {
+	l, name := s.loader, s.component.Meta.Name
+	spec, err := l.resolve(ctx, s.component)
 	if err != nil {
 		return nil, err
 	}
 	settings, err := bindings.ParseSettings(spec.Properties)
 	if err != nil {
-		l.deps.Log.Error(line("failed to init binding %[1]s (%[2]s/%[3]s): %[4]s")(c, err))
-		return nil, err
+		return nil, &sideError{"", err}
 	}
 	pair, err := s.make(ctx, spec, settings)
-	if err == nil {
-		err = l.deps.Bindings.Add(c.Meta.Name, pair, settings)
-	}
 	if err != nil {
 		return nil, errors.Join(err, pair.Close())
 	}
-	return l.deps.Bindings.Features(c.Meta.Name), nil
+	return &made{
+		parts:    pairParts(pair),
+		add:      func() error { return l.deps.Bindings.Add(name, pair, settings) },
+		replace:  func(ctx context.Context) error { return l.deps.Bindings.Replace(ctx, name, pair, settings) },
+		remove:   func(ctx context.Context) error { return l.deps.Bindings.Remove(ctx, name) },
+		features: func() []string { return l.deps.Bindings.Features(name) },
+	}, nil
+}
+
+func pairParts(pair bindings.Pair) (parts []any) {
+	if pair.Input != nil {
+		parts = append(parts, pair.Input)
+	}
+	if pair.Output != nil && any(pair.Output) != any(pair.Input) {
+		parts = append(parts, pair.Output)
+	}
+	return parts
+}
+
+// sideError is the failure of one side, or without a noun that of the settings of both.
+type sideError struct {
+	noun string
+	error
+}
+
+func (e *sideError) Unwrap() error { return e.error }
+
+// tell writes Dapr's lines.
+func (s bindingSides) tell(err error) {
+	log, failure := s.loader.deps.Log, (*sideError)(nil)
+	switch {
+	case !errors.As(err, &failure):
+	case failure.noun == "":
+		log.Error(line("failed to init binding %[1]s (%[2]s/%[3]s): %[4]s")(s.component, failure))
+	default:
+		log.Error(line("failed to init "+failure.noun+" binding %[1]s (%[2]s/%[3]s): %[4]s")(s.component, failure))
+		log.Errorf("failed to init %s bindings: %s", failure.noun, failure)
+	}
 }
 
 // make makes the sides that the manifest wants, the output first: an event may name it. A side that the type does not
@@ -91,9 +124,7 @@ func side[T any](ctx context.Context, s bindingSides, spec *Spec, noun string, f
 	}
 	instance, err := build(ctx, l, c, spec, factory)
 	if err != nil {
-		l.deps.Log.Error(line("failed to init "+noun+" binding %[1]s (%[2]s/%[3]s): %[4]s")(c, err))
-		l.deps.Log.Errorf("failed to init %s bindings: %s", noun, err)
-		return none, err
+		return none, &sideError{noun, err}
 	}
 	l.deps.Log.Info(fmt.Sprintf("successful init for %s binding %s (%s/%s)", noun, c.Meta.Name, c.Spec.Type, c.Spec.Version))
 	return instance, nil

@@ -19,10 +19,28 @@ type outcome[T any] struct {
 	err      error
 }
 
-// build runs the factory within the component's time. An instance that comes too late is closed.
+// build runs the factory within the component's time: as long as what is behind the component cannot be reached it is
+// run again, unless the sidecar goes on without the component (see tryAgain).
 func build[T any](ctx context.Context, l *Loader, c *config.Component, spec *Spec, factory Factory[T]) (T, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.InitLimit())
 	defer cancel()
+	for pace, told := pauses(), false; ; {
+		instance, err := once(ctx, l, c, spec, factory)
+		if err == nil || c.Spec.IgnoreErrors || !away(err) || ctx.Err() != nil {
+			return instance, err
+		}
+		if !told {
+			l.deps.Log.Infof("component %s cannot be reached: %s; it is tried again within %s (spec.initTimeout)", c, err, c.InitLimit())
+			told = true
+		}
+		if !pause(ctx, pace.NextBackOff()) {
+			return instance, late(ctx, c, err)
+		}
+	}
+}
+
+// once runs the factory. An instance that comes too late is closed.
+func once[T any](ctx context.Context, l *Loader, c *config.Component, spec *Spec, factory Factory[T]) (T, error) {
 	done := make(chan outcome[T], 1)
 	go func() {
 		instance, err := factory(ctx, spec)
@@ -73,6 +91,9 @@ func late(ctx context.Context, c *config.Component, err error) error {
 
 // shut closes what can be closed.
 func shut(instance any) error {
+	if m, ok := instance.(*made); ok {
+		return m.close()
+	}
 	if closer, ok := instance.(io.Closer); ok {
 		return closer.Close()
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -50,7 +51,7 @@ type Deps struct {
 // secret store is not there yet waits for it without holding the others up.
 type Loader struct {
 	deps   Deps
-	denied func(kind, version string) bool
+	denied atomic.Pointer[func(kind, version string) bool]
 	// strictSandbox is for components that run code of others.
 	strictSandbox bool
 	requests      chan request
@@ -59,18 +60,23 @@ type Loader struct {
 	// abandoned are initialisations that went on after their time.
 	abandoned sync.WaitGroup
 
-	// parked are the components that wait, by the name of the secret store, and taken where each name in use
-	// was read. Only the goroutine touches them.
-	parked map[string][]config.Component
-	taken  map[string]config.Origin
+	// background are the tries at components that are away and the watching of those in service.
+	background sync.WaitGroup
 
-	mu     sync.Mutex
-	loaded []Loaded
+	// parked are the components that wait, by the name of the secret store, and entries what is known of each name in
+	// use. Only the goroutine touches them.
+	parked  map[string][]config.Component
+	entries map[string]*entry
+
+	mu      sync.Mutex
+	loaded  []Loaded
+	outages map[string]Outage
 }
 
+// request is work for the loader's goroutine.
 type request struct {
-	component config.Component
-	reply     chan<- error
+	do    func(context.Context) error
+	reply chan<- error
 }
 
 // errEnded answers requests that come too late.
@@ -82,12 +88,16 @@ const patience = time.Second
 // NewLoader makes a loader; Run does its work.
 func NewLoader(deps Deps) *Loader {
 	return &Loader{deps: deps, requests: make(chan request), ended: make(chan struct{}),
-		parked: map[string][]config.Component{}, taken: map[string]config.Origin{},
-		denied: func(string, string) bool { return false }}
+		parked: map[string][]config.Component{}, entries: map[string]*entry{}, outages: map[string]Outage{}}
 }
 
-// Deny sets which types are passed over, before the first Load.
-func (l *Loader) Deny(denied func(kind, version string) bool) { l.denied = denied }
+// Deny sets which types are passed over from now on; components in service stay.
+func (l *Loader) Deny(denied func(kind, version string) bool) { l.denied.Store(&denied) }
+
+func (l *Loader) isDenied(kind, version string) bool {
+	denied := l.denied.Load()
+	return denied != nil && (*denied)(kind, version)
+}
 
 // Sandbox sets how code of others is held, before the first Load.
 func (l *Loader) Sandbox(strict bool) { l.strictSandbox = strict }
@@ -101,7 +111,7 @@ func (l *Loader) Run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case r := <-l.requests:
-			r.reply <- l.process(ctx, r.component)
+			r.reply <- r.do(ctx)
 		}
 	}
 }
@@ -109,6 +119,7 @@ func (l *Loader) Run(ctx context.Context) {
 // leave waits for what was abandoned: its context ended long ago, so that it should be over.
 func (l *Loader) leave() {
 	close(l.ended)
+	l.background.Wait()
 	over := make(chan struct{})
 	go func() {
 		l.abandoned.Wait()
@@ -125,9 +136,14 @@ func (l *Loader) leave() {
 // component that waits for its secret store, one that is passed over with a warning, and one that failed but
 // has ignoreErrors. The end of ctx ends the wait only.
 func (l *Loader) Load(ctx context.Context, component config.Component) error {
+	return l.ask(ctx, func(ctx context.Context) error { return l.process(ctx, component) })
+}
+
+// ask has the loader's goroutine do something. The end of ctx ends the wait only.
+func (l *Loader) ask(ctx context.Context, do func(context.Context) error) error {
 	reply := make(chan error, 1)
 	select {
-	case l.requests <- request{component, reply}:
+	case l.requests <- request{do, reply}:
 	case <-l.ended:
 		return errEnded
 	case <-ctx.Done():
@@ -153,10 +169,4 @@ func (l *Loader) Loaded() []Loaded {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return append([]Loaded(nil), l.loaded...)
-}
-
-func (l *Loader) keep(c Loaded) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.loaded = append(l.loaded, c)
 }

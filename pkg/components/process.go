@@ -47,7 +47,7 @@ func (l *Loader) unpark(ctx context.Context, store string) error {
 	delete(l.parked, store)
 	var errs []error
 	for _, dependent := range waiting {
-		delete(l.taken, dependent.Meta.Name)
+		delete(l.entries, dependent.Meta.Name)
 		if err := l.process(ctx, dependent); err != nil {
 			errs = append(errs, err)
 		}
@@ -58,7 +58,7 @@ func (l *Loader) unpark(ctx context.Context, store string) error {
 // processOne says whether the component is in use now.
 func (l *Loader) processOne(ctx context.Context, c *config.Component) (loaded bool, err error) {
 	l.deps.Log.Debugf("loading component. name: %s, type: %s/%s", c.Meta.Name, c.Spec.Type, c.Spec.Version)
-	if c.Fault != nil && !l.denied(c.Spec.Type, c.Spec.Version) {
+	if c.Fault != nil && !l.isDenied(c.Spec.Type, c.Spec.Version) {
 		return false, c.Fault
 	}
 	if l.passedOver(c) {
@@ -68,25 +68,29 @@ func (l *Loader) processOne(ctx context.Context, c *config.Component) (loaded bo
 		return false, err
 	}
 	l.checkInitTimeout(c)
-	enlist, err := l.plan(c)
+	plan, err := l.plan(c)
 	if err != nil {
 		l.deps.Counter.ComponentFailed(c.Spec.Type, "creation", c.Meta.Name)
 		return false, err
 	}
 	if store := l.missingStore(c); store != "" {
 		l.parked[store] = append(l.parked[store], *c)
-		l.taken[c.Meta.Name] = c.Origin
+		l.entries[c.Meta.Name] = &entry{component: *c, parked: store}
 		return false, nil
 	}
-	capabilities, err := enlist(ctx)
+	m, err := plan.make(ctx)
+	if err == nil {
+		err = admit(m)
+	}
 	if err != nil {
+		plan.tell(err)
 		l.deps.Counter.ComponentFailed(c.Spec.Type, "init", c.Meta.Name)
+		if c.Spec.IgnoreErrors && away(err) && ctx.Err() == nil {
+			l.tryAgain(ctx, c, plan, err)
+		}
 		return false, err
 	}
-	l.taken[c.Meta.Name] = c.Origin
-	l.keep(Loaded{*c, capabilities})
-	l.deps.Log.Infof("component loaded. name: %s, type: %s/%s", c.Meta.Name, c.Spec.Type, c.Spec.Version)
-	l.deps.Counter.ComponentLoaded(c.Spec.Type)
+	l.serve(ctx, &entry{component: *c, made: m})
 	return true, nil
 }
 
@@ -99,7 +103,7 @@ func (l *Loader) passedOver(c *config.Component) bool {
 	case unavailable:
 		l.deps.Log.Warnf("component %s (%s/%s) is passed over: this daprd does not have %s yet; calls of that API answer 501",
 			c.Meta.Name, c.Spec.Type, c.Spec.Version, feature)
-	case l.denied(c.Spec.Type, c.Spec.Version):
+	case l.isDenied(c.Spec.Type, c.Spec.Version):
 		l.deps.Log.Warnf("component '%s' cannot be loaded because components of type '%s' are not allowed", c.Meta.Name, c)
 	default:
 		return false
@@ -113,8 +117,8 @@ func (l *Loader) checkName(name string) error {
 	if name == "." || name == ".." || strings.ContainsAny(name, "/%") {
 		return fmt.Errorf(`metadata.name %q cannot stand in the path of an API call: want a name without "/" and "%%" that is not "." or ".."`, name)
 	}
-	if origin, taken := l.taken[name]; taken {
-		return fmt.Errorf("the name %s is in use by the component of %s: give each component a name of its own", name, origin)
+	if other, taken := l.entries[name]; taken {
+		return fmt.Errorf("the name %s is in use by the component of %s: give each component a name of its own", name, other.component.Origin)
 	}
 	return nil
 }

@@ -1,12 +1,29 @@
 package http
 
 import (
+	"strings"
+
 	"github.com/daprd/daprd/pkg/apierr"
 )
 
-func (s *Server) getHealth(c *call) { c.done(s.blocks.Health.Check(c.argument("appid"))) }
+// absentHeader names, in the answers of the health endpoints, the components whose servers are away.
+const absentHeader = "Dapr-Unavailable-Components"
 
-func (s *Server) getOutboundHealth(c *call) { c.done(s.blocks.Health.CheckOutbound()) }
+func (s *Server) getHealth(c *call) {
+	s.tellAbsent(c)
+	c.done(s.blocks.Health.Check(c.argument("appid")))
+}
+
+func (s *Server) getOutboundHealth(c *call) {
+	s.tellAbsent(c)
+	c.done(s.blocks.Health.CheckOutbound())
+}
+
+func (s *Server) tellAbsent(c *call) {
+	if absent := s.blocks.Health.Absent(); len(absent) > 0 {
+		c.ctx.Response.Header.Set(absentHeader, strings.Join(absent, ","))
+	}
+}
 
 // shutdown asks the sidecar to end, after this answer.
 func (s *Server) shutdown(c *call) {

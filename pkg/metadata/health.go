@@ -13,10 +13,23 @@ type Health struct {
 	appID    string
 	ready    atomic.Bool
 	outbound atomic.Bool
+	absent   func() []string
 }
 
 // NewHealth starts with nothing ready.
 func NewHealth(appID string) *Health { return &Health{appID: appID} }
+
+// Watch sets who names the components that cannot be used now, before anything is asked.
+func (h *Health) Watch(absent func() []string) { h.absent = absent }
+
+// Absent names the components that cannot be used now. They do not make the sidecar unhealthy: no restart of it would
+// bring their servers back.
+func (h *Health) Absent() []string {
+	if h.absent == nil {
+		return nil
+	}
+	return h.absent()
+}
 
 // SetReady says whether the whole start-up has ended (true) or a shutdown has begun (false).
 func (h *Health) SetReady(ready bool) { h.ready.Store(ready) }

@@ -4,6 +4,7 @@
 package metadata
 
 import (
+	"maps"
 	"strings"
 	"sync"
 	"time"
@@ -87,6 +88,9 @@ type Sources struct {
 	HTTPEndpoints      func() []string
 	Resiliencies       func() []string
 	App                func() AppConnection
+	// Attributes are what the sidecar itself adds to Info.Extended: component.<name> for each component that cannot be
+	// used now, with the reason. nil adds none.
+	Attributes func() map[string]string
 }
 
 // Service is the metadata API. Its methods may be called by many goroutines at once.
@@ -157,6 +161,9 @@ func (s *Service) attributes() map[string]string {
 	all := make(map[string]string, len(s.extended)+1)
 	for k, v := range s.extended {
 		all[k] = v
+	}
+	if s.sources.Attributes != nil {
+		maps.Copy(all, s.sources.Attributes())
 	}
 	all["daprRuntimeVersion"] = s.sources.RuntimeVersion
 	return all

@@ -104,6 +104,7 @@ func New(cfg Config, deps Deps) (*Runtime, error) {
 		configuration: config.DefaultConfiguration()}
 	r.metrics = metrics.New(cfg.AppID, cfg.Namespace)
 	r.health = metadata.NewHealth(cfg.AppID)
+	r.health.Watch(r.absent)
 	r.policies = resiliency.New(resiliency.WithLog(deps.Logs.Scope("dapr.runtime.resiliency")), resiliency.WithObserver(r.metrics))
 	r.resources = sync.OnceValues(func() (*config.Resources, error) { return config.ReadFolders(cfg.ResourcesPaths...) })
 	r.state = state.NewService(state.Deps{AppID: cfg.AppID, Namespace: cfg.Namespace, Log: r.log, Observer: r.metrics, Policies: r.policies})
@@ -121,7 +122,7 @@ func New(cfg Config, deps Deps) (*Runtime, error) {
 		Messaging: r.messaging, Health: r.health, Shutdown: r.shutdown,
 		Metadata: metadata.New(metadata.Sources{
 			ID: cfg.AppID, RuntimeVersion: version.Version(), EnabledFeatures: r.enabledFeatures,
-			Components: r.loadedComponents, HTTPEndpoints: r.endpointNames, Resiliencies: r.policies.Names, App: r.appConnection,
+			Components: r.loadedComponents, HTTPEndpoints: r.endpointNames, Resiliencies: r.policies.Names, App: r.appConnection, Attributes: r.outages,
 		}),
 	}
 	return r, nil

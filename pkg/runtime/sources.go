@@ -16,6 +16,23 @@ func (r *Runtime) loadedComponents() []metadata.Component {
 	return list
 }
 
+// absent names the components that cannot be used now.
+func (r *Runtime) absent() (names []string) {
+	for _, o := range r.loader.Outages() {
+		names = append(names, o.Component)
+	}
+	return names
+}
+
+// outages are the attributes component.<name> of the metadata API, which has no field for them.
+func (r *Runtime) outages() map[string]string {
+	attributes := map[string]string{}
+	for _, o := range r.loader.Outages() {
+		attributes["component."+o.Component] = o.String()
+	}
+	return attributes
+}
+
 func (r *Runtime) endpointNames() []string {
 	names, _ := r.httpEndpoints.Load()
 	return names
