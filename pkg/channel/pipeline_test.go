@@ -46,7 +46,7 @@ func TestThroughAPipeline(t *testing.T) {
 		"protocols": TestProtocols, "away": TestProtocolsAway, "refused": TestRefusedRequests, "answers": TestAnswers, "bad answers": TestBadAnswers,
 		"configuration": TestConfiguration, "many": TestManyCalls, "events": TestServerSentEvents, "large": TestLargeBodies, "both ways": TestBothWaysAtOnce,
 		"early": TestEarlyAnswer, "body errors": TestBodyErrors, "cancel": TestCancel, "withheld": TestWithheld, "stale": TestStaleConnections,
-		"closed": TestClosedChannel, "dies": TestAppDiesInItsAnswer, "paths": TestPathCaptures,
+		"closed": TestClosedChannel, "dies": TestAppDiesInItsAnswer, "memory": TestStreamMemory, "paths": TestPathCaptures,
 	} {
 		t.Run(name, test)
 	}
