@@ -48,6 +48,8 @@ func (f *flags) addresses(s *pflag.FlagSet) {
 func (f *flags) behaviour(s *pflag.FlagSet) {
 	s.StringVar(&f.mode, "mode", string(runtime.Standalone), "where it runs: standalone or kubernetes")
 	s.StringSliceVar(&f.cfg.ResourcesPaths, "resources-path", nil, "a folder with resources as YAML; may be repeated")
+	s.DurationVar(&f.cfg.ReconcileInterval, "hot-reload-reconcile-interval", 0,
+		"how often resources are read again although no change was seen; 0 for every minute")
 	s.StringSliceVar(&f.cfg.ConfigFiles, "config", nil, "a file with a Configuration; may be repeated, later ones win")
 	s.StringSliceVar(&f.skipInit, "disable-init-endpoints", nil, "calls to the application to leave out at the start: config, subscribe")
 	s.StringVar(&f.maxBody, "max-body-size", "", "the largest body or message, 512Ki or 2Gi for one; 0 for no bound")

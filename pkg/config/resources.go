@@ -17,6 +17,8 @@ type Resources struct {
 	Components    []Component
 	HTTPEndpoints []HTTPEndpoint
 	Resiliencies  []Resiliency
+	// Unreadable are the files of which a part could not be understood: what was read in them before may still be meant.
+	Unreadable []string
 	// Warnings tell of files and documents that were passed over, a line each.
 	Warnings []string
 }
@@ -48,6 +50,7 @@ func (r *Resources) readEntry(path string) {
 	info, err := os.Stat(path)
 	switch {
 	case err != nil:
+		r.unreadable(path)
 		r.warn("daprd load components error when reading file %s : %s", path, err)
 		return
 	case !info.Mode().IsRegular():
@@ -58,6 +61,7 @@ func (r *Resources) readEntry(path string) {
 	}
 	text, err := readFile(path)
 	if err != nil {
+		r.unreadable(path)
 		r.warn("daprd load components error when reading file %s : %s", path, err)
 		return
 	}
@@ -91,6 +95,7 @@ func (r *Resources) read(d document) {
 	}
 	keep, why := head.purpose()
 	if err != nil && keep == nil {
+		r.unreadable(d.origin.File)
 		r.warn("daprd load components error when parsing components yaml resource in %s : %s; the document is passed over", d.origin, err)
 		return
 	}
@@ -104,6 +109,7 @@ func (r *Resources) read(d document) {
 		r.warn("%s: the key %s stands twice in the %s %s; the last one holds", d.origin, key, head.Kind, head.Meta.Name)
 	}
 	if err := keep(r, d, root); err != nil {
+		r.unreadable(d.origin.File)
 		r.warn("daprd load components error when parsing components yaml resource in %s : %s; the %s %s is passed over",
 			d.origin, err, head.Kind, head.Meta.Name)
 	}
@@ -151,6 +157,8 @@ func meet(a Meta, aScopes []string, b Meta, bScopes []string) bool {
 	return len(aScopes) == 0 || len(bScopes) == 0 ||
 		slices.ContainsFunc(aScopes, func(app string) bool { return slices.Contains(bScopes, app) })
 }
+
+func (r *Resources) unreadable(path string) { r.Unreadable = append(r.Unreadable, path) }
 
 func (r *Resources) warn(format string, args ...any) {
 	r.Warnings = append(r.Warnings, fmt.Sprintf(format, args...))

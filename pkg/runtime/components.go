@@ -48,10 +48,10 @@ func (r *Runtime) loadComponents(ctx context.Context) (ending, error) {
 		}
 	}
 	r.log.Info("all outstanding components processed")
-	if err := r.setPipelines(found); err != nil {
+	if err := r.setPipelines(r.configuration.Spec, found); err != nil {
 		return end, err
 	}
-	r.openEndpoints(ctx, resources.HTTPEndpoints)
+	r.openEndpoints(ctx, r.endpointsOf(resources))
 	return end, nil
 }
 

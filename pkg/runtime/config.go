@@ -85,6 +85,9 @@ type Config struct {
 
 	// ResourcesPaths are folders of manifests; each must exist.
 	ResourcesPaths []string
+	// ReconcileInterval is how often the resources are read again although no change of theirs was seen; 0 or less is
+	// DefaultReconcileInterval.
+	ReconcileInterval time.Duration
 	// SocketsFolder is where component processes serve, "" for the usual one (DAPR_COMPONENTS_SOCKETS_FOLDER).
 	SocketsFolder string
 	// ConfigFiles are files with a Configuration each; later ones win key by key.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 
 	"golang.org/x/net/http/httpguts"
 
@@ -15,8 +16,18 @@ import (
 	"github.com/daprd/daprd/pkg/messaging"
 )
 
-// openEndpoints makes the HTTPEndpoint resources callable. Unlike a component, a bad one is an error only
-// for itself: it is logged and left out.
+// endpointsOf are the HTTPEndpoint resources that this sidecar may use.
+func (r *Runtime) endpointsOf(resources *config.Resources) (mine []config.HTTPEndpoint) {
+	for _, e := range resources.HTTPEndpoints {
+		if config.Authorised(e.Meta, e.Scopes, r.cfg.AppID, r.cfg.Namespace) {
+			mine = append(mine, e)
+		}
+	}
+	return mine
+}
+
+// openEndpoints makes the HTTPEndpoint resources callable, in place of those before. Unlike a component, a bad one is
+// an error only for itself: it is logged and left out, or stays what it was before. One caller at a time.
 func (r *Runtime) openEndpoints(ctx context.Context, found []config.HTTPEndpoint) {
 	var (
 		endpoints []messaging.Endpoint
@@ -24,21 +35,25 @@ func (r *Runtime) openEndpoints(ctx context.Context, found []config.HTTPEndpoint
 	)
 	for i := range found {
 		e := &found[i]
-		if !config.Authorised(e.Meta, e.Scopes, r.cfg.AppID, r.cfg.Namespace) {
-			continue
-		}
 		endpoint, err := r.endpoint(ctx, e)
-		if err != nil {
+		if before := slices.IndexFunc(r.opened, func(o messaging.Endpoint) bool { return o.Name == e.Meta.Name }); err != nil && before >= 0 {
+			r.log.Errorf("the change of the HTTPEndpoint %s (%s) is refused, the one before stays: %s", e.Meta.Name, e.Origin, err)
+			endpoint = r.opened[before]
+		} else if err != nil {
 			r.log.Errorf("the HTTPEndpoint %s (%s) is left out: %s", e.Meta.Name, e.Origin, err)
 			continue
 		}
 		endpoints, names = append(endpoints, endpoint), append(names, e.Meta.Name)
 	}
+	r.opened = endpoints
 	r.endpoints.Fill(messaging.NewEndpoints(endpoints))
 	r.httpEndpoints.Fill(names)
 }
 
+// endpoint bounds the reading of secrets by the time of a component.
 func (r *Runtime) endpoint(ctx context.Context, e *config.HTTPEndpoint) (endpoint messaging.Endpoint, err error) {
+	ctx, cancel := context.WithTimeout(ctx, config.DefaultInitTimeout)
+	defer cancel()
 	if e.Meta.Name == "" {
 		return endpoint, errors.New("metadata.name is missing: calls name the endpoint by it")
 	}

@@ -10,8 +10,7 @@ import (
 
 // setPipelines makes the pipelines of the Configuration of the components that were found. An error is a pipeline that
 // would leave open what it is there to close.
-func (r *Runtime) setPipelines(found []config.Component) error {
-	spec := r.configuration.Spec
+func (r *Runtime) setPipelines(spec config.ConfigurationSpec, found []config.Component) error {
 	outer := r.handlers(spec.HTTPPipeline, found)
 	inner := r.handlers(spec.AppHTTPPipeline, found)
 	if r.cfg.AppProtocol.IsGRPC() && len(inner) > 0 {

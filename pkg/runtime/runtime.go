@@ -85,7 +85,9 @@ type Runtime struct {
 	resources func() (*config.Resources, error)
 	// httpEndpoints are the names of the HTTPEndpoint resources in use.
 	httpEndpoints ready.Slot[[]string]
-	internal      internalListener
+	// opened are these endpoints. Only who opens them looks.
+	opened   []messaging.Endpoint
+	internal internalListener
 	// appHealth is nil where nobody looks after it.
 	appHealth *channel.Health
 	intake    intake

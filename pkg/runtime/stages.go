@@ -26,6 +26,7 @@ var table = []stage{
 	{"actors", (*Runtime).startActors},
 	{"pubsub", (*Runtime).subscribe},
 	{"bindings", (*Runtime).readBindings},
+	{"hot reload", (*Runtime).watchResources},
 }
 
 // Announce writes the first lines of the log: they come before anything can fail.
