@@ -199,7 +199,7 @@ func TestOpenEndpoints(t *testing.T) {
 	badOfOthers.Spec.BaseURL = "nonsense"
 	r, hook := withSecrets(t, vault{})
 	found := []config.HTTPEndpoint{at("first", ""), bad, at("scoped", "", "x", "app"), at("of others", "", "x"), at("elsewhere", "other"), at("last", "ns"), badOfOthers}
-	r.openEndpoints(t.Context(), found)
+	r.openEndpoints(t.Context(), r.endpointsOf(&config.Resources{HTTPEndpoints: found}))
 	if diff := cmp.Diff([]string{"first", "scoped", "last"}, r.endpointNames()); diff != "" {
 		t.Error(diff)
 	}
