@@ -81,6 +81,7 @@ func TestFlags(t *testing.T) {
 		"last one wins": {"--app-id b --app-id a --app-protocol grpc --app-protocol=", func(*runtime.Config) {}},
 		"defaults of later features are not told of": {"--app-id a --enable-mtls=false --app-health-check-path /healthz --scheduler-job-streams 3 " +
 			"--scheduler-host-address= --control-plane-namespace default --enable-app-health-check=false", func(*runtime.Config) {}},
+		"reload": {"--app-id a --hot-reload-reconcile-interval 10s", func(c *runtime.Config) { c.ReconcileInterval = 10 * time.Second }},
 		"app health": {"--app-id a --enable-app-health-check --app-health-check-path /well --app-health-probe-interval 1 --app-health-probe-timeout 0 " +
 			"--app-health-threshold -1", func(c *runtime.Config) {
 			c.AppHealth = &runtime.AppHealth{Path: "/well", Interval: time.Second, Timeout: 500 * time.Millisecond, Threshold: 3}
@@ -351,4 +352,11 @@ func FuzzFlags(f *testing.F) {
 			t.Errorf("%q is valid without an app id", line)
 		}
 	})
+}
+
+func TestProbesThatOverlap(t *testing.T) {
+	_, _, err := parse(strings.Fields("--app-id a --enable-app-health-check --app-health-probe-interval 1 --app-health-probe-timeout 1001"), noEnvironment, io.Discard)
+	if err == nil || !strings.HasPrefix(err.Error(), "value for 'health-probe-timeout' must be smaller than 'health-probe-interval'") {
+		t.Errorf("error %v", err)
+	}
 }
