@@ -91,7 +91,7 @@ func TestFlags(t *testing.T) {
 		"shutdown": {"--app-id a --dapr-graceful-shutdown-seconds 0 --dapr-block-shutdown-duration 90s",
 			func(c *runtime.Config) { c.Grace, c.BlockShutdown = 0, &block }},
 		"API log":        {"--app-id a --enable-api-logging", func(c *runtime.Config) { c.APILogging = &on }},
-		"init endpoints": {"--app-id a --disable-init-endpoints config,subscribe", func(c *runtime.Config) { c.SkipAppConfiguration = true }},
+		"init endpoints": {"--app-id a --disable-init-endpoints config,subscribe", func(c *runtime.Config) { c.SkipAppConfiguration, c.SkipAppSubscriptions = true, true }},
 		"mTLS is told of": {"--app-id a --enable-mtls", func(c *runtime.Config) {
 			c.NotInUse = []string{"flag --enable-mtls (mutual TLS: calls between sidecars are NOT encrypted)"}
 		}},

@@ -154,13 +154,14 @@ func (f *flags) shutdown(c *runtime.Config) error {
 	return nil
 }
 
-// initEndpoints reads what is not asked of the application. Its subscriptions are not asked for yet.
+// initEndpoints reads what is not asked of the application.
 func (f *flags) initEndpoints(c *runtime.Config) error {
 	for _, name := range withoutEmpty(f.skipInit) {
 		switch name {
 		case "config":
 			c.SkipAppConfiguration = true
 		case "subscribe":
+			c.SkipAppSubscriptions = true
 		default:
 			return fmt.Errorf("invalid value for 'disable-init-endpoints': %s (it takes config, subscribe)", name)
 		}

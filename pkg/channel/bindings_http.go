@@ -91,12 +91,3 @@ func (a *h2c) WantsBinding(ctx context.Context, _, route string) (bool, error) {
 func (a *h2c) BindingEvent(ctx context.Context, event *BindingEvent) (*BindingAnswer, error) {
 	return bindingEvent(ctx, a, event)
 }
-
-// BindingEvent waits for a slot, as Invoke does; the probe is not counted.
-func (l *limited) BindingEvent(ctx context.Context, event *BindingEvent) (*BindingAnswer, error) {
-	if err := l.wait(ctx); err != nil {
-		return nil, err
-	}
-	defer l.leave()
-	return l.App.BindingEvent(ctx, event)
-}

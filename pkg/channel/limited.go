@@ -8,8 +8,8 @@ import (
 )
 
 // Limited lets at most n calls at once through to app. A call holds its slot until its answer is read to
-// the end or closed; further ones wait for a slot as long as their context lives. Configuration and
-// proxied calls are not counted.
+// the end or closed; further ones wait for a slot as long as their context lives. Configuration,
+// questions at the start, health checks and proxied calls are not counted.
 func Limited(app App, n int) App {
 	return &limited{App: app, slots: make(chan struct{}, n)}
 }
@@ -20,12 +20,8 @@ type limited struct {
 }
 
 func (l *limited) Invoke(ctx context.Context, req *Request) (*Response, error) {
-	select {
-	case l.slots <- struct{}{}:
-	default:
-		if err := l.wait(ctx); err != nil {
-			return nil, err
-		}
+	if err := l.enter(ctx); err != nil {
+		return nil, err
 	}
 	res, err := l.App.Invoke(ctx, req)
 	if err != nil {
@@ -39,6 +35,51 @@ func (l *limited) Invoke(ctx context.Context, req *Request) (*Response, error) {
 	s := &slot{Reader: res.Body.Stream, leave: l.leave, release: res.Release}
 	res.Body.Stream, res.Release = s, s.close
 	return res, nil
+}
+
+// Deliver holds a slot while the application has the message.
+func (l *limited) Deliver(ctx context.Context, event *TopicEvent) (TopicAnswer, error) {
+	if err := l.enter(ctx); err != nil {
+		return TopicAnswer{}, err
+	}
+	defer l.leave()
+	return l.App.Deliver(ctx, event)
+}
+
+// DeliverBulk holds one slot for all messages.
+func (l *limited) DeliverBulk(ctx context.Context, events *BulkTopicEvent) ([]TopicAnswer, error) {
+	if err := l.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer l.leave()
+	return l.App.DeliverBulk(ctx, events)
+}
+
+// BindingEvent holds a slot while the application has the event.
+func (l *limited) BindingEvent(ctx context.Context, event *BindingEvent) (*BindingAnswer, error) {
+	if err := l.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer l.leave()
+	return l.App.BindingEvent(ctx, event)
+}
+
+// ConfigurationUpdate holds a slot while the application is told.
+func (l *limited) ConfigurationUpdate(ctx context.Context, update *ConfigurationUpdate) error {
+	if err := l.enter(ctx); err != nil {
+		return err
+	}
+	defer l.leave()
+	return l.App.ConfigurationUpdate(ctx, update)
+}
+
+func (l *limited) enter(ctx context.Context) error {
+	select {
+	case l.slots <- struct{}{}:
+		return nil
+	default:
+		return l.wait(ctx)
+	}
 }
 
 func (l *limited) wait(ctx context.Context) error {

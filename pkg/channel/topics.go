@@ -3,6 +3,11 @@ package channel
 import (
 	"context"
 	"errors"
+	"net"
+	"strings"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/daprd/daprd/pkg/config"
 )
@@ -13,7 +18,8 @@ type Subscriber interface {
 	// ListTopicSubscriptions), once per start. An application that does not implement the call has none.
 	Subscriptions(ctx context.Context) ([]config.TopicSubscription, error)
 	// Deliver brings one message. The error is about reaching the application, which then has not judged the
-	// message: Unreachable tells. What the application said, an error status included, is the answer.
+	// message: Unreached tells whether it has seen it at all. What the application said, an error status included, is
+	// the answer.
 	Deliver(ctx context.Context, event *TopicEvent) (TopicAnswer, error)
 	// DeliverBulk brings several messages in one call and gives an answer for each, in their order.
 	DeliverBulk(ctx context.Context, events *BulkTopicEvent) ([]TopicAnswer, error)
@@ -26,6 +32,8 @@ type TopicEvent struct {
 	Path string
 	// Body is the CloudEvent as JSON.
 	Body []byte
+	// TraceParent is the trace of the event, "" for none.
+	TraceParent string
 	// Metadata is what the broker knows of the message; it goes along as headers.
 	Metadata map[string]string
 }
@@ -66,34 +74,32 @@ type TopicAnswer struct {
 	Status int
 	// Reason says why it was no success, for the log; the application's own words may be in it.
 	Reason string
+	// Unhandled: the application does not have such a call (404, UNIMPLEMENTED).
+	Unhandled bool
 }
 
-var errNotYet = errors.New("not implemented")
+// bulkType is the type of a bulk message.
+const bulkType = "com.dapr.event.sent.bulk"
 
-func (a *http1) Subscriptions(context.Context) ([]config.TopicSubscription, error) {
-	return nil, errNotYet
+// Unreached says whether an error of a call means that the application has seen nothing of it: nobody listens, or it
+// is known to be unwell.
+func Unreached(err error) bool {
+	var broken *net.OpError
+	switch {
+	case errors.Is(err, ErrUnhealthy):
+		return true
+	case errors.As(err, &broken):
+		return broken.Op == "dial"
+	}
+	return status.Code(err) == codes.Unavailable && strings.Contains(err.Error(), "Error while dialing")
 }
-func (a *http1) Deliver(context.Context, *TopicEvent) (TopicAnswer, error) {
-	return TopicAnswer{}, errNotYet
-}
-func (a *http1) DeliverBulk(context.Context, *BulkTopicEvent) ([]TopicAnswer, error) {
-	return nil, errNotYet
-}
-func (a *h2c) Subscriptions(context.Context) ([]config.TopicSubscription, error) {
-	return nil, errNotYet
-}
-func (a *h2c) Deliver(context.Context, *TopicEvent) (TopicAnswer, error) {
-	return TopicAnswer{}, errNotYet
-}
-func (a *h2c) DeliverBulk(context.Context, *BulkTopicEvent) ([]TopicAnswer, error) {
-	return nil, errNotYet
-}
-func (a *grpcApp) Subscriptions(context.Context) ([]config.TopicSubscription, error) {
-	return nil, errNotYet
-}
-func (a *grpcApp) Deliver(context.Context, *TopicEvent) (TopicAnswer, error) {
-	return TopicAnswer{}, errNotYet
-}
-func (a *grpcApp) DeliverBulk(context.Context, *BulkTopicEvent) ([]TopicAnswer, error) {
-	return nil, errNotYet
+
+// cut bounds what is shown of an application's own words.
+func cut(text string) string {
+	const most = 256
+	text = strings.ToValidUTF8(text, "\uFFFD")
+	if len(text) > most {
+		return strings.ToValidUTF8(text[:most], "") + "…"
+	}
+	return text
 }

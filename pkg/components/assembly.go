@@ -106,7 +106,7 @@ func (l *Loader) plan(c *config.Component) (*plan, error) {
 	case categoryPubSub:
 		return assemble(l, c, kind[pubsub.Broker, pubsub.Settings]{
 			registry: l.deps.Set.PubSub,
-			settings: ofProperties(pubsub.ParseSettings),
+			settings: l.pubSubSettings,
 			add:      l.deps.PubSub.Add,
 			replace:  l.deps.PubSub.Replace,
 			remove:   l.deps.PubSub.Remove,
@@ -187,6 +187,17 @@ func replacing[T any](replace func(context.Context, string, T) error) func(conte
 // ofProperties is for blocks that read the properties alone.
 func ofProperties[S any](parse func(map[string]string) (S, error)) func(*Spec, *config.Component) (S, error) {
 	return func(spec *Spec, _ *config.Component) (S, error) { return parse(spec.Properties) }
+}
+
+// pubSubSettings puts the topics of a component that mentions {namespace} into the namespace, as Dapr does.
+func (l *Loader) pubSubSettings(spec *Spec, c *config.Component) (pubsub.Settings, error) {
+	settings, err := pubsub.ParseSettings(spec.Properties)
+	for _, p := range c.Spec.Metadata {
+		if strings.Contains(string(p.Value), "{namespace}") {
+			settings.TopicPrefix = l.deps.Templates.Namespace
+		}
+	}
+	return settings, err
 }
 
 func assemble[T, S any](l *Loader, c *config.Component, k kind[T, S]) (*plan, error) {

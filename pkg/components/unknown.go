@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/daprd/daprd/pkg/pubsub"
 	"github.com/daprd/daprd/pkg/state"
 )
 
@@ -11,7 +12,7 @@ import (
 // of state.PropertyNames.
 var shared = []string{
 	"outboxPublishPubsub", "outboxPublishTopic", "outboxPubsub", "outboxDiscardWhenMissingState",
-	"consumerID", "allowedTopics", "publishingScopes", "subscriptionScopes", "protectedTopics",
+	"consumerID",
 	"scopes", "route", "direction",
 }
 
@@ -21,7 +22,7 @@ const longest = 100
 // warnUnknown writes one warning for each property that nobody reads: users' manifests carry extras, and
 // must go on working.
 func warnUnknown(spec *Spec, fields []field) {
-	known := slices.Concat(shared, state.PropertyNames())
+	known := slices.Concat(shared, state.PropertyNames(), pubsub.PropertyNames())
 	for _, f := range fields {
 		known = append(known, f.names...)
 	}

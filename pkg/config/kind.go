@@ -35,7 +35,12 @@ func (h header) purpose() (keep keeper, why string) {
 		keep = keepHTTPEndpoint
 	case "Resiliency":
 		keep = keepResiliency
-	case "Subscription", "WorkflowAccessPolicy", "MCPServer":
+	case "Subscription":
+		if h.APIVersion == group+"v2alpha1" {
+			return keepSubscription, ""
+		}
+		keep = keepSubscription
+	case "WorkflowAccessPolicy", "MCPServer":
 		return nil, fmt.Sprintf("the %s %s is passed over: this daprd does not have that kind yet", h.Kind, h.Meta.Name)
 	default:
 		return nil, ""

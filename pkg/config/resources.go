@@ -18,7 +18,8 @@ type Resources struct {
 	HTTPEndpoints []HTTPEndpoint
 	Resiliencies  []Resiliency
 	// Unreadable are the files of which a part could not be understood: what was read in them before may still be meant.
-	Unreadable []string
+	Unreadable    []string
+	Subscriptions []Subscription
 	// Warnings tell of files and documents that were passed over, a line each.
 	Warnings []string
 }

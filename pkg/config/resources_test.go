@@ -157,7 +157,7 @@ func TestPassedOver(t *testing.T) {
 		"a Configuration":   {"x.yaml", "apiVersion: dapr.io/v1alpha1\nkind: Configuration\nmetadata: {name: x}\n", nil},
 		"nothing":           {"x.yaml", "", nil},
 		"comments":          {"x.yaml", "# a\n---\n# b\n", nil},
-		"a kind of later":   {"x.yaml", "apiVersion: dapr.io/v2alpha1\nkind: Subscription\nmetadata: {name: s}\n", []string{"x.yaml (document 1, line 1): the Subscription s is passed over: this daprd does not have that kind yet"}},
+		"a kind of later":   {"x.yaml", "apiVersion: dapr.io/v2alpha1\nkind: MCPServer\nmetadata: {name: s}\n", []string{"x.yaml (document 1, line 1): the MCPServer s is passed over: this daprd does not have that kind yet"}},
 		"another version":   {"x.yaml", "apiVersion: dapr.io/v1\nkind: Component\nmetadata: {name: x}\n", []string{"the Component x is passed over: its apiVersion is dapr.io/v1, want dapr.io/v1alpha1"}},
 		"not YAML":          {"x.yaml", "a: b\n---\nkind: Component\n metadata: [\n", []string{"x.yaml (document 2, line 2) : yaml: line 4: mapping values are not allowed in this context; the document is passed over"}},
 		"other suffix":      {"x.yaml.bak", "kind: Component\n", []string{"A non-YAML Component file DIR/x.yaml.bak was detected, it will not be loaded"}},

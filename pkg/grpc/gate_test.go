@@ -64,7 +64,7 @@ func TestToken(t *testing.T) {
 			return err
 		},
 		"not implemented": func(ctx context.Context) error {
-			stream, err := s.SubscribeTopicEventsAlpha1(ctx)
+			stream, err := s.SubscribeActorEventsAlpha1(ctx)
 			if err == nil {
 				_, err = stream.Recv()
 			}
@@ -77,7 +77,7 @@ func TestToken(t *testing.T) {
 	}
 	allowed := map[string]string{
 		"unary":           "OK",
-		"not implemented": `Unimplemented the streaming subscription API is not implemented by this daprd yet; see the table "what works today" in its README`,
+		"not implemented": `Unimplemented the actors API is not implemented by this daprd yet; see the table "what works today" in its README`,
 		"proxied":         "DataLoss proxied, token []",
 		"reflection":      "OK",
 	}
@@ -213,7 +213,8 @@ func TestEveryMethod(t *testing.T) {
 	s := start(t, nil)
 	served := map[string]bool{}
 	for _, name := range strings.Fields(`InvokeService GetState GetBulkState SaveState DeleteState DeleteBulkState
-		ExecuteStateTransaction QueryStateAlpha1 GetSecret GetBulkSecret GetMetadata SetMetadata Shutdown InvokeBinding
+		ExecuteStateTransaction QueryStateAlpha1 GetSecret GetBulkSecret GetMetadata SetMetadata Shutdown InvokeBinding PublishEvent BulkPublishEvent
+		BulkPublishEventAlpha1 SubscribeTopicEventsAlpha1
 		EncryptAlpha1 DecryptAlpha1 SubtleGetKeyAlpha1 SubtleEncryptAlpha1 SubtleDecryptAlpha1 SubtleWrapKeyAlpha1
 		SubtleUnwrapKeyAlpha1 SubtleSignAlpha1 SubtleVerifyAlpha1`) {
 		served[name] = true
@@ -237,6 +238,7 @@ func TestEveryMethod(t *testing.T) {
 		stream, err := s.conn.NewStream(t.Context(), &googlegrpc.StreamDesc{ServerStreams: true, ClientStreams: true},
 			"/"+service.ServiceName+"/"+desc.StreamName)
 		if err == nil {
+			_ = stream.CloseSend()
 			err = stream.RecvMsg(&emptypb.Empty{})
 		}
 		check(desc.StreamName, err)

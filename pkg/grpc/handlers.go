@@ -1,6 +1,7 @@
 package grpc
 
 import (
+	"github.com/sirupsen/logrus"
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/daprd/daprd/pkg/api"
@@ -14,10 +15,11 @@ type handlers struct {
 	blocks api.Blocks
 	// limit is the most bytes of an answer's data.
 	limit int64
+	log   logrus.FieldLogger
 }
 
-func newHandlers(config Config, blocks api.Blocks) *handlers {
-	return &handlers{blocks: blocks, limit: int64(messageLimit(config.MaxBodySize))}
+func newHandlers(config Config, blocks api.Blocks, log logrus.FieldLogger) *handlers {
+	return &handlers{blocks: blocks, limit: int64(messageLimit(config.MaxBodySize)), log: log}
 }
 
 // done answers a call that has nothing to say but whether it worked.

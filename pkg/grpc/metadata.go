@@ -9,6 +9,7 @@ import (
 
 	info "github.com/daprd/daprd/pkg/metadata"
 	runtimev1 "github.com/daprd/daprd/pkg/proto/runtime/v1"
+	"github.com/daprd/daprd/pkg/pubsub"
 )
 
 // forceHeader asks Shutdown not to wait for anything.
@@ -37,6 +38,9 @@ func metadataAnswer(all info.Info) *runtimev1.GetMetadataResponse {
 		answer.RegisteredComponents = append(answer.RegisteredComponents, &runtimev1.RegisteredComponents{
 			Name: c.Name, Type: c.Type, Version: c.Version, Capabilities: c.Capabilities})
 	}
+	for _, s := range all.Subscriptions {
+		answer.Subscriptions = append(answer.Subscriptions, subscriptionAnswer(s))
+	}
 	for _, name := range all.HTTPEndpoints {
 		answer.HttpEndpoints = append(answer.HttpEndpoints, &runtimev1.MetadataHTTPEndpoint{Name: name})
 	}
@@ -61,6 +65,15 @@ func appHealth(h *info.AppHealth) *runtimev1.AppConnectionHealthProperties {
 	}
 	return &runtimev1.AppConnectionHealthProperties{HealthCheckPath: h.Path, HealthProbeInterval: h.Interval.String(),
 		HealthProbeTimeout: h.Timeout.String(), HealthThreshold: int32(h.Threshold)}
+}
+
+func subscriptionAnswer(s pubsub.Subscription) *runtimev1.PubsubSubscription {
+	answer := &runtimev1.PubsubSubscription{PubsubName: s.PubSub, Topic: s.Topic, Metadata: s.Metadata, DeadLetterTopic: s.DeadLetterTopic,
+		Type: runtimev1.PubsubSubscriptionType(s.Type), Rules: &runtimev1.PubsubSubscriptionRules{}}
+	for _, rule := range s.Rules {
+		answer.Rules.Rules = append(answer.Rules.Rules, &runtimev1.PubsubSubscriptionRule{Match: rule.Match, Path: rule.Path})
+	}
+	return answer
 }
 
 func counts(actors []info.ActorCount) []*runtimev1.ActiveActorsCount {

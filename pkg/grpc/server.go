@@ -111,7 +111,7 @@ func New(config Config, deps Deps) *Server {
 		unknown:  unknown,
 		server:   grpc.NewServer(options(config, gate, deps.Proxy)...),
 	}
-	runtimev1.RegisterDaprServer(s.server, newHandlers(config, deps.Blocks))
+	runtimev1.RegisterDaprServer(s.server, newHandlers(config, deps.Blocks, deps.Log))
 	s.reflected = newReflections(s.server)
 	reflectionservice.Register(s.reflected)
 	return s

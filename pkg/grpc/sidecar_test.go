@@ -1,6 +1,8 @@
 package grpc_test
 
 import (
+	"github.com/daprd/daprd/pkg/pubsub"
+
 	"bytes"
 	"context"
 	"encoding/base64"
@@ -203,6 +205,7 @@ func start(t testing.TB, change func(*sidecar)) *sidecar {
 		State:     s.state,
 		Secrets:   s.secrets,
 		Bindings:  s.bindings,
+		PubSub:    pubsub.NewService(pubsub.Deps{AppID: "myapp"}),
 		Crypto:    crypto.NewService(crypto.Deps{}),
 		Messaging: s.direct(t),
 		Metadata:  newMetadata(),
@@ -274,6 +277,7 @@ func newMetadata() *metadata.Service {
 		},
 		HTTPEndpoints: func() []string { return []string{"github"} },
 		Resiliencies:  func() []string { return []string{"policies"} },
+		Subscriptions: func() []pubsub.Subscription { return nil },
 		App: func() metadata.AppConnection {
 			return metadata.AppConnection{Port: 6000, Protocol: "http", ChannelAddress: "127.0.0.1", MaxConcurrency: 7}
 		},

@@ -1,6 +1,8 @@
 package http
 
 import (
+	"github.com/daprd/daprd/pkg/pubsub"
+
 	"bufio"
 	"bytes"
 	"context"
@@ -82,6 +84,7 @@ func start(t testing.TB, set setup) *sidecar {
 				},
 				HTTPEndpoints: func() []string { return nil },
 				Resiliencies:  func() []string { return []string{"policies"} },
+				Subscriptions: func() []pubsub.Subscription { return nil },
 				App: func() metadata.AppConnection {
 					return metadata.AppConnection{Port: 6000, Protocol: "http", ChannelAddress: "127.0.0.1"}
 				},

@@ -7,20 +7,22 @@ import (
 
 	"github.com/daprd/daprd/pkg/apierr"
 	"github.com/daprd/daprd/pkg/metadata"
+	"github.com/daprd/daprd/pkg/pubsub"
 )
 
 // metadataBody is the answer of GET metadata, in the form of Dapr 1.18.
 type metadataBody struct {
-	ID              string            `json:"id"`
-	RuntimeVersion  string            `json:"runtimeVersion"`
-	EnabledFeatures []string          `json:"enabledFeatures,omitempty"`
-	Actors          []actorCount      `json:"actors,omitempty"`
-	Components      []componentBody   `json:"components,omitempty"`
-	Extended        map[string]string `json:"extended,omitempty"`
-	HTTPEndpoints   []named           `json:"httpEndpoints,omitempty"`
-	App             *appConnection    `json:"appConnectionProperties,omitempty"`
-	ActorRuntime    actorRuntime      `json:"actorRuntime"`
-	Resiliencies    []named           `json:"resiliencies,omitempty"`
+	ID              string             `json:"id"`
+	RuntimeVersion  string             `json:"runtimeVersion"`
+	EnabledFeatures []string           `json:"enabledFeatures,omitempty"`
+	Actors          []actorCount       `json:"actors,omitempty"`
+	Components      []componentBody    `json:"components,omitempty"`
+	Extended        map[string]string  `json:"extended,omitempty"`
+	Subscriptions   []subscriptionBody `json:"subscriptions,omitempty"`
+	HTTPEndpoints   []named            `json:"httpEndpoints,omitempty"`
+	App             *appConnection     `json:"appConnectionProperties,omitempty"`
+	ActorRuntime    actorRuntime       `json:"actorRuntime"`
+	Resiliencies    []named            `json:"resiliencies,omitempty"`
 }
 
 type (
@@ -32,6 +34,18 @@ type (
 		Type         string   `json:"type"`
 		Version      string   `json:"version,omitempty"`
 		Capabilities []string `json:"capabilities,omitempty"`
+	}
+	subscriptionBody struct {
+		PubSub          string            `json:"pubsubname"`
+		Topic           string            `json:"topic"`
+		Metadata        map[string]string `json:"metadata,omitempty"`
+		Rules           []ruleBody        `json:"rules,omitempty"`
+		DeadLetterTopic string            `json:"deadLetterTopic"`
+		Type            string            `json:"type"`
+	}
+	ruleBody struct {
+		Match string `json:"match,omitempty"`
+		Path  string `json:"path,omitempty"`
 	}
 	actorCount struct {
 		Type  string `json:"type"`
@@ -85,6 +99,9 @@ func newMetadataBody(info metadata.Info) metadataBody {
 	for _, component := range info.Components {
 		body.Components = append(body.Components, componentBody(component))
 	}
+	for _, s := range info.Subscriptions {
+		body.Subscriptions = append(body.Subscriptions, newSubscriptionBody(s))
+	}
 	for _, endpoint := range info.HTTPEndpoints {
 		body.HTTPEndpoints = append(body.HTTPEndpoints, named{endpoint})
 	}
@@ -101,6 +118,14 @@ func newAppConnection(app metadata.AppConnection) *appConnection {
 	body := &appConnection{Port: app.Port, Protocol: app.Protocol, ChannelAddress: app.ChannelAddress, MaxConcurrency: app.MaxConcurrency}
 	if h := app.Health; h != nil {
 		body.Health = &appHealth{Path: h.Path, Interval: h.Interval.String(), Timeout: h.Timeout.String(), Threshold: h.Threshold}
+	}
+	return body
+}
+
+func newSubscriptionBody(s pubsub.Subscription) subscriptionBody {
+	body := subscriptionBody{PubSub: s.PubSub, Topic: s.Topic, Metadata: s.Metadata, DeadLetterTopic: s.DeadLetterTopic, Type: s.Type.String()}
+	for _, rule := range s.Rules {
+		body.Rules = append(body.Rules, ruleBody(rule))
 	}
 	return body
 }

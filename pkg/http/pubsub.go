@@ -1,10 +1,126 @@
 package http
 
+import (
+	"encoding/base64"
+	"encoding/json"
+	"strings"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/daprd/daprd/pkg/apierr"
+	"github.com/daprd/daprd/pkg/cloudevent"
+	"github.com/daprd/daprd/pkg/jsontext"
+	"github.com/daprd/daprd/pkg/pubsub"
+	"github.com/daprd/daprd/pkg/tracing"
+)
+
 // pubsubRoutes are the routes of publish and subscribe.
 func (s *Server) pubsubRoutes() []route {
-	var table missing
-	add := table.add
-	add("publish", "POST PUT", v1, "publish/{name}/{topic:*}", "publish", "PublishEvent")
-	add("bulk publish", "POST PUT", v1+" "+alpha1, "publish/bulk/{name}/{topic:*}", "publish", "BulkPublishEvent")
-	return table
+	write := []string{"POST", "PUT"}
+	return []route{
+		{methods: write, versions: []string{v1}, path: "publish/{name}/{topic:*}", group: "publish", name: "PublishEvent", handle: s.publish},
+		{methods: write, versions: []string{v1, alpha1}, path: "publish/bulk/{name}/{topic:*}", group: "publish", name: "BulkPublishEvent",
+			handle: s.publishBulk},
+	}
+}
+
+// publication is what the call's own parts say of what it publishes.
+func (c *call) publication() pubsub.Publication {
+	p := pubsub.Publication{Topic: c.parameter("topic"), ContentType: string(c.ctx.Request.Header.ContentType()), Metadata: c.metadata()}
+	if parent := c.ctx.Request.Header.Peek(tracing.ParentHeader); isParent(parent) {
+		p.TraceParent, p.TraceState = string(parent), string(c.ctx.Request.Header.Peek(tracing.StateHeader))
+	}
+	return p
+}
+
+func (s *Server) publish(c *call) {
+	name, p := c.parameter("name"), c.publication()
+	var err error
+	if p.Data, err = c.bytes(); err != nil {
+		c.fail(apierr.PubSubPublish.New(p.Topic, name, err))
+		return
+	}
+	c.done(s.blocks.PubSub.Publish(c.Context(), name, &p))
+}
+
+// bulkEntry is one message in the body of a bulk publish.
+type bulkEntry struct {
+	EntryID     string            `json:"entryId"`
+	Event       json.RawMessage   `json:"event"`
+	ContentType string            `json:"contentType"`
+	Metadata    map[string]string `json:"metadata"`
+}
+
+func (s *Server) publishBulk(c *call) {
+	name, p := c.parameter("name"), c.publication()
+	var body []bulkEntry
+	text, err := c.bytes()
+	if err == nil {
+		err = unmarshal(text, &body)
+	}
+	if err != nil {
+		e := apierr.PubSubBody.New(p.Topic, name, err)
+		c.fail(e.WithResource("pubsub", name, e.Message).WithMetadata())
+		return
+	}
+	entries := make([]pubsub.Entry, len(body))
+	for i := range body {
+		entries[i] = body[i].entry()
+	}
+	failed, err := s.blocks.PubSub.PublishBulk(c.Context(), name, &p, entries)
+	if len(failed) == 0 {
+		c.done(err)
+		return
+	}
+	c.someFailed(failed, apierr.From(err))
+}
+
+// entry decodes the event by its content type: bytes are base64, texts are strings, JSON is what it is.
+func (b *bulkEntry) entry() pubsub.Entry {
+	e := pubsub.Entry{ID: b.EntryID, ContentType: b.ContentType, Metadata: b.Metadata}
+	var text string
+	isString := json.Unmarshal(b.Event, &text) == nil && strings.HasPrefix(strings.TrimSpace(string(b.Event)), `"`)
+	switch {
+	case cloudevent.IsJSON(b.ContentType), cloudevent.IsEvent(b.ContentType):
+		e.Data = b.Event
+	case !isString || b.ContentType == "":
+		e.Fault = pubsub.ErrMismatch
+	case cloudevent.IsBinary(b.ContentType):
+		data, err := base64.StdEncoding.DecodeString(text)
+		if e.Data = data; err != nil {
+			e.Fault = pubsub.ErrMismatch
+		}
+	default:
+		e.Data = []byte(text)
+	}
+	return e
+}
+
+// someFailed answers a bulk publish of which not everything was taken.
+func (c *call) someFailed(failed []pubsub.FailedEntry, e *apierr.Error) {
+	body := append([]byte(nil), `{"failedEntries":[`...)
+	for i, entry := range failed {
+		if i > 0 {
+			body = append(body, ',')
+		}
+		body = jsontext.AppendString(append(body, `{"entryId":`...), entry.ID)
+		body = append(jsontext.AppendString(append(body, `,"error":`...), entry.Error.Error()), '}')
+	}
+	body = append(jsontext.AppendString(append(body, `],"errorCode":`...), e.Code), '}')
+	c.answerMetadata(map[string]string{"responseData": "", "error": headerText(e.Message)})
+	status := e.HTTP
+	if status == 0 {
+		status = fasthttp.StatusInternalServerError
+	}
+	c.json(status, body)
+}
+
+// headerText is a text as a header can carry it.
+func headerText(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, text)
 }

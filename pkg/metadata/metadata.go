@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/daprd/daprd/pkg/apierr"
+	"github.com/daprd/daprd/pkg/pubsub"
 )
 
 // Info is the content of the metadata API. Empty parts are left out by the transports.
@@ -24,8 +25,10 @@ type Info struct {
 	HTTPEndpoints []string
 	// Resiliencies are the Resiliency resources in force.
 	Resiliencies []string
-	App          AppConnection
-	ActorRuntime ActorRuntime
+	// Subscriptions are those in force.
+	Subscriptions []pubsub.Subscription
+	App           AppConnection
+	ActorRuntime  ActorRuntime
 }
 
 // ActorCount is the number of active actors of one type.
@@ -88,8 +91,9 @@ type Sources struct {
 	HTTPEndpoints      func() []string
 	Resiliencies       func() []string
 	App                func() AppConnection
-	// Attributes are what the sidecar itself adds to Info.Extended: component.<name> for each component that cannot be
-	// used now, with the reason. nil adds none.
+	Subscriptions      func() []pubsub.Subscription
+	// Attributes are what the sidecar itself adds to Info.Extended: component.<name> for each component and
+	// subscription.<pubsub>.<topic> for each subscription that does not work now, with the reason. nil adds none.
 	Attributes func() map[string]string
 }
 
@@ -125,6 +129,7 @@ func (s *Service) Info() Info {
 		Extended:        s.attributes(),
 		HTTPEndpoints:   s.sources.HTTPEndpoints(),
 		Resiliencies:    s.sources.Resiliencies(),
+		Subscriptions:   s.sources.Subscriptions(),
 		App:             s.sources.App(),
 		ActorRuntime:    ActorRuntime{Status: ActorsDisabled},
 	}

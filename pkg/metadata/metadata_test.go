@@ -1,6 +1,8 @@
 package metadata_test
 
 import (
+	"github.com/daprd/daprd/pkg/pubsub"
+
 	"fmt"
 	"strings"
 	"testing"
@@ -20,6 +22,7 @@ func service() *metadata.Service {
 		},
 		HTTPEndpoints: func() []string { return []string{"e"} },
 		Resiliencies:  func() []string { return []string{"r"} },
+		Subscriptions: func() []pubsub.Subscription { return nil },
 		App:           func() metadata.AppConnection { return metadata.AppConnection{Port: 6000, Protocol: "http"} },
 	})
 }

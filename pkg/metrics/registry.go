@@ -51,6 +51,7 @@ type Registry struct {
 	crypto        *operations
 	inputBinding  *events
 	outputBinding *operations
+	pubsub        *pubsubFamilies
 	http          *httpFamilies
 	grpc          *grpcFamilies
 	runtime       *runtimeFamilies
@@ -78,6 +79,7 @@ func (r *Registry) Configure(settings Settings) {
 	r.crypto = newOperations(r, "crypto")
 	r.inputBinding = newEvents(r, "input_binding")
 	r.outputBinding = newOperations(r, "output_binding")
+	r.pubsub = newPubSubFamilies(r)
 	r.http = newHTTPFamilies(r)
 	r.grpc = newGRPCFamilies(r)
 	r.runtime = newRuntimeFamilies(r)

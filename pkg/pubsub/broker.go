@@ -35,6 +35,8 @@ type (
 		// that all were.
 		PublishBulk(ctx context.Context, reqs []PublishRequest) []error
 	}
+	// Forgetter lets go of what it keeps for a durable subscription of the topic that does not come back.
+	Forgetter interface{ Forget(topic string) }
 	// Featured names what the interfaces cannot tell. It is asked once, when the broker is added.
 	Featured interface {
 		Features() []Feature
@@ -71,6 +73,9 @@ type SubscribeRequest struct {
 	Metadata map[string]string
 	// Batch is how many messages one call of deliver may bring.
 	Batch Batch
+	// Durable says that the subscription comes back when it has ended: a broker that keeps messages for subscribers
+	// alone keeps them meanwhile. Forgetter ends that.
+	Durable bool
 	// Established is called at most once, when the broker has accepted the subscription. It is never nil.
 	Established func()
 }

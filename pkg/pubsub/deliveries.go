@@ -2,31 +2,273 @@ package pubsub
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
 
+	"github.com/daprd/daprd/pkg/channel"
 	"github.com/daprd/daprd/pkg/config"
 )
 
 // deliveries bring the messages of brokers to those who subscribed. They follow the brokers that come and go.
-type deliveries struct{ service *Service }
+type deliveries struct {
+	service *Service
 
-func newDeliveries(s *Service) *deliveries { return &deliveries{service: s} }
+	mu sync.Mutex
+	// declared are the Subscription resources, asked those of the application.
+	declared, asked []config.TopicSubscription
+	// running: the application takes messages. ended: the sidecar is shutting down.
+	running, ended bool
+	// toApp are the subscriptions of the application by broker and topic; streams those that somebody holds open.
+	toApp   map[identity]*consumer
+	streams map[*consumer]struct{}
+}
+
+// identity is what there is at most one subscription of the application for.
+type identity struct{ pubSub, topic string }
+
+func newDeliveries(s *Service) *deliveries {
+	return &deliveries{service: s, toApp: map[identity]*consumer{}, streams: map[*consumer]struct{}{}}
+}
 
 // added begins the subscriptions that a broker which is in service now makes possible.
-func (d *deliveries) added(c *component) {}
+func (d *deliveries) added() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.reconcile()
+}
 
 // removed ends the subscriptions of a broker that is going out of service, and waits until what it has in hand is
 // done, or ctx ends.
-func (d *deliveries) removed(ctx context.Context, c *component) error { return nil }
+func (d *deliveries) removed(ctx context.Context, c *component) error {
+	d.mu.Lock()
+	var ending []*consumer
+	for id, consumer := range d.toApp {
+		if id.pubSub == c.name {
+			ending = append(ending, consumer)
+			delete(d.toApp, id)
+		}
+	}
+	for stream := range d.streams {
+		if stream.wish.PubSub == c.name {
+			ending = append(ending, stream)
+		}
+	}
+	d.mu.Unlock()
+	return endAll(ctx, ending)
+}
 
-// Declare says which Subscription resources there are, in place of those before.
-func (s *Service) Declare(subscriptions []config.TopicSubscription) {}
+// Declare says which Subscription resources there are, in place of those before. Those that go end when what they have
+// in hand is done.
+func (s *Service) Declare(subscriptions []config.TopicSubscription) {
+	d := s.deliveries
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.declared = slices.Clone(subscriptions)
+	d.reconcile()
+}
 
 // Start asks the application for its topics and begins to deliver. It does nothing when that has begun already.
-func (s *Service) Start(ctx context.Context) error { return nil }
+func (s *Service) Start(ctx context.Context) error {
+	d := s.deliveries
+	d.mu.Lock()
+	running := d.running
+	d.mu.Unlock()
+	app, ok := s.deps.App.Load()
+	if running || !ok {
+		return nil
+	}
+	asked, err := s.ask(ctx, app)
+	if err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.asked, d.running = asked, !d.ended
+	d.reconcile()
+	d.announce()
+	return nil
+}
+
+// ask gives the application's own subscriptions. Without a broker nobody asks, as in Dapr.
+func (s *Service) ask(ctx context.Context, app channel.App) ([]config.TopicSubscription, error) {
+	if s.brokers.Len() == 0 || s.deps.SkipAppSubscriptions {
+		return nil, nil
+	}
+	schedule := s.deps.Policies.Retries(initRetries).Begin()
+	for {
+		asked, err := app.Subscriptions(ctx)
+		if err == nil || !channel.Unreached(err) || ctx.Err() != nil {
+			if err != nil {
+				s.deps.Log.Error(err)
+			}
+			return asked, ctx.Err()
+		}
+		pause, again := schedule.Next(0)
+		if !again {
+			s.deps.Log.Error(err)
+			return nil, nil
+		}
+		if err := wait(ctx, pause); err != nil {
+			return nil, err
+		}
+	}
+}
 
 // Stop ends delivery to the application, streaming subscriptions excepted, and waits for the messages in hand until
 // ctx ends. Start begins anew.
-func (s *Service) Stop(ctx context.Context) error { return nil }
+func (s *Service) Stop(ctx context.Context) error {
+	d := s.deliveries
+	d.mu.Lock()
+	d.running = false
+	ending := d.takeAll()
+	d.mu.Unlock()
+	return endAll(ctx, ending)
+}
 
 // Drain ends delivery for good, streaming subscriptions included: the sidecar ends.
-func (s *Service) Drain(ctx context.Context) error { return nil }
+func (s *Service) Drain(ctx context.Context) error {
+	d := s.deliveries
+	d.mu.Lock()
+	d.running, d.ended = false, true
+	ending := d.takeAll()
+	for stream := range d.streams {
+		ending = append(ending, stream)
+	}
+	d.mu.Unlock()
+	return endAll(ctx, ending)
+}
+
+func (d *deliveries) takeAll() (all []*consumer) {
+	for id, consumer := range d.toApp {
+		all = append(all, consumer)
+		delete(d.toApp, id)
+	}
+	return all
+}
+
+// endAll ends consumers at once and waits for all.
+func endAll(ctx context.Context, ending []*consumer) error {
+	var (
+		wait sync.WaitGroup
+		errs = make([]error, len(ending))
+	)
+	for i, c := range ending {
+		wait.Go(func() { errs[i] = c.end(ctx) })
+	}
+	wait.Wait()
+	return errors.Join(errs...)
+}
+
+// wishes are the subscriptions that there should be: the application's own go before resources of the same broker and
+// topic; of two of its own the last one holds, of two resources the first.
+func (d *deliveries) wishes() map[identity]wish {
+	all := map[identity]wish{}
+	for _, s := range d.declared {
+		id := identity{s.PubSub, s.Topic}
+		if _, twice := all[id]; !twice {
+			all[id] = wish{s, Declarative}
+		}
+	}
+	for _, s := range d.asked {
+		all[identity{s.PubSub, s.Topic}] = wish{s, Programmatic}
+	}
+	return all
+}
+
+// reconcile makes the subscriptions what they should be. The caller holds the lock.
+func (d *deliveries) reconcile() {
+	if !d.running {
+		return
+	}
+	wishes, before := d.wishes(), map[identity]*consumer{}
+	for id, consumer := range d.toApp {
+		if w, ok := wishes[id]; !ok || !w.equal(consumer.wish) {
+			delete(d.toApp, id)
+			consumer.endLater(!ok)
+			before[id] = consumer
+		}
+	}
+	for id, w := range wishes {
+		if _, there := d.toApp[id]; there {
+			continue
+		}
+		if _, ok := d.service.brokers.Look(id.pubSub); ok {
+			if c := d.service.newConsumer(w, d.service.appReceiver()); c != nil {
+				d.toApp[id] = c
+				c.begin(before[id])
+			}
+		}
+	}
+}
+
+// announce writes Dapr's line about the topics. The caller holds the lock.
+func (d *deliveries) announce() {
+	topics := map[string][]string{}
+	for id := range d.wishes() {
+		topics[id.pubSub] = append(topics[id.pubSub], id.topic)
+	}
+	names := make([]string, 0, len(topics))
+	for name := range topics {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		slices.Sort(topics[name])
+		d.service.deps.Log.Infof("app is subscribed to the following topics: [%s] through pubsub=%s", strings.Join(topics[name], " "), name)
+	}
+}
+
+// Type says where a subscription comes from, with the numbers of the protocol.
+type Type int
+
+// The types of subscriptions.
+const (
+	Unknown Type = iota
+	Declarative
+	Programmatic
+	Streaming
+)
+
+// String is the word of the metadata API.
+func (t Type) String() string {
+	return [...]string{"UNKNOWN", "DECLARATIVE", "PROGRAMMATIC", "STREAMING"}[t]
+}
+
+// Subscription is one subscription in force, for the metadata API.
+type Subscription struct {
+	config.TopicSubscription
+	Type Type
+	// State is "" for one that works, else since when it does not and why.
+	State string
+}
+
+// Subscriptions are those in force, by broker and topic.
+func (s *Service) Subscriptions() []Subscription {
+	d := s.deliveries
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var all []Subscription
+	for _, c := range d.toApp {
+		all = append(all, Subscription{c.wish.TopicSubscription, c.wish.source, c.state()})
+	}
+	for c := range d.streams {
+		all = append(all, Subscription{c.wish.TopicSubscription, Streaming, c.state()})
+	}
+	slices.SortFunc(all, func(a, b Subscription) int {
+		if c := strings.Compare(a.PubSub, b.PubSub); c != 0 {
+			return c
+		}
+		return strings.Compare(a.Topic, b.Topic)
+	})
+	return all
+}
+
+var errNotAllowed = errors.New("it is not allowed by the component's topics and subscriptionScopes")
+
+// denied is the error of a subscription that the component's scopes refuse.
+func denied(w wish) error {
+	return fmt.Errorf("subscription to topic '%s' on pubsub '%s' is not allowed: %w", w.Topic, w.PubSub, errNotAllowed)
+}

@@ -3,6 +3,8 @@ package pubsub
 import (
 	"context"
 	"errors"
+	"fmt"
+	"time"
 
 	"github.com/sirupsen/logrus"
 
@@ -20,17 +22,29 @@ type Deps struct {
 	// Policies are the resiliency policies in force.
 	Policies *resiliency.Policies
 	Log      logrus.FieldLogger
+	// SkipAppSubscriptions leaves the application's own list out (--disable-init-endpoints=subscribe).
+	SkipAppSubscriptions bool
+	// Observer is told of every message; nil observes nothing.
+	Observer Observer
 }
 
-// Settings are what the block itself reads of a component's properties.
-type Settings struct{}
-
-// ParseSettings reads them. Errors name the property.
-func ParseSettings(properties map[string]string) (Settings, error) { return Settings{}, nil }
+// Observer is told how messages went: the seam of the metrics. Each function is asked for once, when a broker is added,
+// and called by many goroutines; the topics that it is given come from outside.
+type Observer interface {
+	// Published gives the function that counts published messages of one component.
+	Published(component string) func(topic string, success bool, elapsed time.Duration)
+	// PublishedBulk counts bulk publishes and the messages in them.
+	PublishedBulk(component string) func(topic string, success bool, messages int, elapsed time.Duration)
+	// Delivered counts messages that were brought to the application; outcome is success, retry or drop.
+	Delivered(component string) func(topic, outcome string, elapsed time.Duration)
+	// DeliveredBulk counts bulk deliveries and the messages in them by outcome.
+	DeliveredBulk(component string) func(topic, outcome string, messages int, elapsed time.Duration)
+}
 
 // Service is the publish and subscribe building block. Its methods may be called by many goroutines at once.
 type Service struct {
-	deps Deps
+	deps    Deps
+	brokers ready.Shelf[*component]
 	// deliveries are the subscriptions and what they have in hand.
 	deliveries *deliveries
 }
@@ -46,35 +60,99 @@ func NewService(deps Deps) *Service {
 type component struct {
 	name     string
 	broker   Broker
+	bulk     BulkPublisher // nil if it has none
 	settings Settings
+	features []Feature
+	// outbound guards what goes to the broker, inbound what goes to the application.
+	outbound, inbound *resiliency.Guard
+	count             counters
 }
 
-// named finds a broker in service.
-func (s *Service) named(name string) (*component, bool) { return nil, false }
-
-// hand publishes through the broker's decorators what is complete already: the last step of Publish, and the way of
-// dead letters.
-func (s *Service) hand(ctx context.Context, c *component, req *PublishRequest) error {
-	return errNotYet
+type counters struct {
+	published     func(topic string, success bool, elapsed time.Duration)
+	publishedBulk func(topic string, success bool, messages int, elapsed time.Duration)
+	delivered     func(topic, outcome string, elapsed time.Duration)
+	deliveredBulk func(topic, outcome string, messages int, elapsed time.Duration)
 }
-
-var errNotYet = errors.New("publish and subscribe is not there yet")
 
 // Add puts a broker into service under name; the Service closes it at the end. It refuses a name that is in service
 // already.
-func (s *Service) Add(name string, broker Broker, settings Settings) error { return errNotYet }
+func (s *Service) Add(name string, broker Broker, settings Settings) error {
+	c := s.component(name, broker, settings)
+	if !s.brokers.Put(name, c) {
+		return fmt.Errorf("pub/sub %s is loaded already: give each component a name of its own", name)
+	}
+	s.deliveries.added()
+	return nil
+}
 
 // Replace puts a broker into service in place of the one under name, which is closed when what it has in hand is
-// done, or ctx ends.
+// done, or ctx ends. Its subscriptions go on at the new one.
 func (s *Service) Replace(ctx context.Context, name string, broker Broker, settings Settings) error {
-	return errNotYet
+	c := s.component(name, broker, settings)
+	err := s.retire(ctx, s.brokers.Swap(name, c))
+	s.deliveries.added()
+	return err
 }
 
 // Remove takes a broker out of service and closes it when what it has in hand is done, or ctx ends.
-func (s *Service) Remove(ctx context.Context, name string) error { return errNotYet }
+func (s *Service) Remove(ctx context.Context, name string) error {
+	return s.retire(ctx, s.brokers.Remove(name))
+}
+
+func (s *Service) retire(ctx context.Context, old *ready.Held[*component]) error {
+	if old == nil {
+		return nil
+	}
+	err := s.deliveries.removed(ctx, old.Value)
+	return errors.Join(err, old.Retire(ctx, old.Value.broker))
+}
+
+func (s *Service) component(name string, broker Broker, settings Settings) *component {
+	c := &component{name: name, broker: broker, settings: settings,
+		outbound: s.deps.Policies.Component(resiliency.Pubsub, name, resiliency.Outbound),
+		inbound:  s.deps.Policies.Component(resiliency.Pubsub, name, resiliency.Inbound)}
+	c.bulk, _ = broker.(BulkPublisher)
+	if featured, ok := broker.(Featured); ok {
+		c.features = featured.Features()
+	}
+	if o := s.deps.Observer; o != nil {
+		c.count = counters{o.Published(name), o.PublishedBulk(name), o.Delivered(name), o.DeliveredBulk(name)}
+	} else {
+		c.count = counters{func(string, bool, time.Duration) {}, func(string, bool, int, time.Duration) {},
+			func(string, string, time.Duration) {}, func(string, string, int, time.Duration) {}}
+	}
+	return c
+}
+
+func (c *component) has(feature Feature) bool {
+	for _, f := range c.features {
+		if f == feature {
+			return true
+		}
+	}
+	return false
+}
 
 // Features are the capabilities of a broker, for the metadata API.
-func (s *Service) Features(name string) []string { return nil }
+func (s *Service) Features(name string) (words []string) {
+	c, _ := s.brokers.Look(name)
+	if c == nil {
+		return nil
+	}
+	for _, f := range c.features {
+		words = append(words, string(f))
+	}
+	return words
+}
 
 // Close takes every broker out of service and closes it. Errors are joined.
-func (s *Service) Close() error { return nil }
+func (s *Service) Close() error {
+	var failures []error
+	for name, c := range s.brokers.Clear() {
+		if err := ready.Close(c.broker); err != nil {
+			failures = append(failures, fmt.Errorf("error closing pub sub %s: %w", name, err))
+		}
+	}
+	return errors.Join(failures...)
+}

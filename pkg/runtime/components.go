@@ -17,7 +17,7 @@ func (r *Runtime) loadComponents(ctx context.Context) (ending, error) {
 	var wait sync.WaitGroup
 	loading, stop := context.WithCancel(context.WithoutCancel(ctx))
 	wait.Go(func() { r.loader.Run(loading) })
-	end := ending{close: func(context.Context) error {
+	end := ending{settle: r.pubsub.Drain, close: func(context.Context) error {
 		stop()
 		wait.Wait()
 		return errors.Join(r.bindings.Close(), r.pubsub.Close(), r.state.Close(), r.settings.Close(), r.locks.Close(), r.crypto.Close(), r.middleware.Close(), r.secrets.Close())
@@ -52,6 +52,7 @@ func (r *Runtime) loadComponents(ctx context.Context) (ending, error) {
 		return end, err
 	}
 	r.openEndpoints(ctx, r.endpointsOf(resources))
+	r.declare(resources.Subscriptions)
 	return end, nil
 }
 
@@ -70,4 +71,15 @@ func (r *Runtime) authorised(found []config.Component) (mine []config.Component)
 		}
 	}
 	return mine
+}
+
+// declare takes the Subscription resources that are for this sidecar.
+func (r *Runtime) declare(found []config.Subscription) {
+	var mine []config.TopicSubscription
+	for i := range found {
+		if s := &found[i]; config.Authorised(s.Meta, s.Scopes, r.cfg.AppID, r.cfg.Namespace) {
+			mine = append(mine, s.TopicSubscription)
+		}
+	}
+	r.pubsub.Declare(mine)
 }

@@ -114,6 +114,8 @@ type Config struct {
 
 	// SkipAppConfiguration leaves GET /dapr/config out.
 	SkipAppConfiguration bool
+	// SkipAppSubscriptions leaves GET /dapr/subscribe and ListTopicSubscriptions out.
+	SkipAppSubscriptions bool
 
 	// APIToken is what callers must show, AppToken what the application is shown.
 	APIToken, AppToken security.Token

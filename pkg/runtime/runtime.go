@@ -124,7 +124,8 @@ func New(cfg Config, deps Deps) (*Runtime, error) {
 		Messaging: r.messaging, Health: r.health, Shutdown: r.shutdown,
 		Metadata: metadata.New(metadata.Sources{
 			ID: cfg.AppID, RuntimeVersion: version.Version(), EnabledFeatures: r.enabledFeatures,
-			Components: r.loadedComponents, HTTPEndpoints: r.endpointNames, Resiliencies: r.policies.Names, App: r.appConnection, Attributes: r.outages,
+			Components: r.loadedComponents, HTTPEndpoints: r.endpointNames, Resiliencies: r.policies.Names, App: r.appConnection,
+			Subscriptions: r.pubsub.Subscriptions, Attributes: r.outages,
 		}),
 	}
 	return r, nil
@@ -132,7 +133,8 @@ func New(cfg Config, deps Deps) (*Runtime, error) {
 
 // wireBlocks makes the blocks that reach the application or other systems.
 func (r *Runtime) wireBlocks() {
-	r.pubsub = pubsub.NewService(pubsub.Deps{AppID: r.cfg.AppID, Namespace: r.cfg.Namespace, App: &r.app, Policies: r.policies, Log: r.log})
+	r.pubsub = pubsub.NewService(pubsub.Deps{AppID: r.cfg.AppID, Namespace: r.cfg.Namespace, App: &r.app, Policies: r.policies, Log: r.log, Observer: r.metrics,
+		SkipAppSubscriptions: r.cfg.SkipAppSubscriptions})
 	r.bindings = bindings.NewService(bindings.Deps{App: &r.app, ProbeTimeout: r.cfg.AppBindingOptionsTimeout, Policies: r.policies,
 		Observer: r.metrics, Log: r.log})
 	r.settings = configuration.NewService(configuration.Deps{App: &r.app, Policies: r.policies, Log: r.log})

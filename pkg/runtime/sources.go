@@ -24,11 +24,17 @@ func (r *Runtime) absent() (names []string) {
 	return names
 }
 
-// outages are the attributes component.<name> of the metadata API, which has no field for them.
+// outages are the attributes component.<name> and subscription.<pubsub>.<topic> of the metadata API, which has no field
+// for them.
 func (r *Runtime) outages() map[string]string {
 	attributes := map[string]string{}
 	for _, o := range r.loader.Outages() {
 		attributes["component."+o.Component] = o.String()
+	}
+	for _, s := range r.pubsub.Subscriptions() {
+		if s.State != "" {
+			attributes["subscription."+s.PubSub+"."+s.Topic] = s.State
+		}
 	}
 	return attributes
 }

@@ -52,7 +52,8 @@ func (r *Runtime) startActors(context.Context) (ending, error) {
 	return ending{}, nil
 }
 
-// subscribe begins to deliver messages to the application.
+// subscribe begins to deliver messages to the application. Streaming subscriptions may be open since the API is; the
+// stage of the components ends both.
 func (r *Runtime) subscribe(ctx context.Context) (ending, error) {
-	return ending{settle: r.pubsub.Drain}, r.intake.add(ctx, r.pubsub.Start, r.pubsub.Stop)
+	return ending{}, r.intake.add(ctx, r.pubsub.Start, r.pubsub.Stop)
 }

@@ -32,6 +32,7 @@ func All() components.Set {
 	set.Configuration.Register(redis.NewConfiguration, "redis")
 	set.Lock.Register(redis.NewLock, "redis")
 	set.State.Register(sqlite.NewState, "sqlite", "sqlite3")
+	set.PubSub.Register(memory.NewPubSub, "in-memory")
 	set.SecretStore.Register(localenv.NewSecretStore, "local.env")
 	set.SecretStore.Register(localfile.NewSecretStore, "local.file")
 

@@ -1,0 +1,5 @@
+package channel
+
+import "errors"
+
+var errNotYet = errors.New("not implemented")
