@@ -222,3 +222,48 @@ func TestReloadOfOthers(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// TestReloadOfSubscriptions: a subscription is created, changed, kept over a bad change, and deleted while messages flow;
+// nothing that was published while there was one is lost.
+func TestReloadOfSubscriptions(t *testing.T) {
+	runtimetest.Isolate(t)
+	files := newFolder(t)
+	arrived := make(chan string, 100)
+	app := startApplication(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost {
+			arrived <- r.URL.Path
+			return
+		}
+		w.WriteHeader(http.StatusNotFound)
+	})
+	files.write("broker.yaml", "apiVersion: dapr.io/v1alpha1\nkind: Component\nmetadata: {name: ps}\nspec: {type: pubsub.in-memory, version: v1}\n")
+	s := runtimetest.Start(t, "reloaded", files.option(), appOn(app))
+	subscription := func(routes string) {
+		files.swap("s.yaml", "apiVersion: dapr.io/v2alpha1\nkind: Subscription\nmetadata: {name: s}\nspec: {pubsubname: ps, topic: t, routes: "+routes+"}\n")
+	}
+	api := transports(t, s)[0].(*httpAPI)
+	publish := func(want string) {
+		t.Helper()
+		if f := api.call(t.Context(), "POST", "/v1.0/publish/ps/t", "{}", http.Header{"Content-Type": {"application/json"}}).fault(); f != nil {
+			t.Fatal(f)
+		}
+		if got := <-arrived; got != want {
+			t.Errorf("it arrived at %s, want %s", got, want)
+		}
+	}
+	in := func(text string) {
+		t.Helper()
+		eventually(t, "the metadata say "+text, func() bool { return strings.Contains(plainly(t, s, "GET /v1.0/metadata"), text) })
+	}
+	subscription(`{default: /first}`)
+	in(`"path":"/first"`)
+	publish("/first")
+	subscription(`{default: /second}`)
+	in(`"path":"/second"`)
+	publish("/second")
+	subscription(`{rules: [{match: "event.type ==", path: /third}]}`)
+	says(t, s, 1, "the change of a subscription is refused, the one before stays: ")
+	publish("/second")
+	files.remove("s.yaml")
+	eventually(t, "the subscription is gone", func() bool { return !strings.Contains(plainly(t, s, "GET /v1.0/metadata"), `"subscriptions"`) })
+}

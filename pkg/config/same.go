@@ -40,3 +40,10 @@ func (c *Configuration) Changed(other *Configuration) (keys []string) {
 	}
 	return keys
 }
+
+// Same says whether two subscriptions have the same content, wherever it stands.
+func (s *Subscription) Same(other *Subscription) bool {
+	a, b := *s, *other
+	a.Origin, b.Origin = Origin{}, Origin{}
+	return reflect.DeepEqual(a, b)
+}

@@ -178,6 +178,21 @@ func (d *deliveries) wishes() map[identity]wish {
 	return all
 }
 
+// Check says what is wrong with a subscription: its routes, or its metadata.
+func Check(s config.TopicSubscription) error {
+	if _, err := newRoutes(s.Rules); err != nil {
+		return err
+	}
+	for name, value := range s.Metadata {
+		if strings.EqualFold(name, propertyMaxAttempts) {
+			if _, err := parseAttempts(value); err != nil {
+				return fmt.Errorf("metadata %s: %w", propertyMaxAttempts, err)
+			}
+		}
+	}
+	return nil
+}
+
 // reconcile makes the subscriptions what they should be. The caller holds the lock.
 func (d *deliveries) reconcile() {
 	if !d.running {

@@ -52,7 +52,7 @@ func (r *Runtime) loadComponents(ctx context.Context) (ending, error) {
 		return end, err
 	}
 	r.openEndpoints(ctx, r.endpointsOf(resources))
-	r.declare(resources.Subscriptions)
+	r.declare(r.subscriptionsOf(resources))
 	return end, nil
 }
 
@@ -73,13 +73,21 @@ func (r *Runtime) authorised(found []config.Component) (mine []config.Component)
 	return mine
 }
 
-// declare takes the Subscription resources that are for this sidecar.
-func (r *Runtime) declare(found []config.Subscription) {
-	var mine []config.TopicSubscription
-	for i := range found {
-		if s := &found[i]; config.Authorised(s.Meta, s.Scopes, r.cfg.AppID, r.cfg.Namespace) {
-			mine = append(mine, s.TopicSubscription)
+// subscriptionsOf are the Subscription resources that are for this sidecar.
+func (r *Runtime) subscriptionsOf(resources *config.Resources) (mine []config.Subscription) {
+	for _, s := range resources.Subscriptions {
+		if config.Authorised(s.Meta, s.Scopes, r.cfg.AppID, r.cfg.Namespace) {
+			mine = append(mine, s)
 		}
 	}
-	r.pubsub.Declare(mine)
+	return mine
+}
+
+// declare has the topics of Subscription resources delivered.
+func (r *Runtime) declare(subscriptions []config.Subscription) {
+	topics := make([]config.TopicSubscription, len(subscriptions))
+	for i := range subscriptions {
+		topics[i] = subscriptions[i].TopicSubscription
+	}
+	r.pubsub.Declare(topics)
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/daprd/daprd/pkg/config"
+	"github.com/daprd/daprd/pkg/pubsub"
 	"github.com/daprd/daprd/pkg/secrets"
 )
 
@@ -27,6 +28,7 @@ type reloader struct {
 	components, refused map[string]config.Component
 	endpoints           []config.HTTPEndpoint
 	resiliencies        []config.Resiliency
+	subscriptions       []config.Subscription
 	configuration       *config.Configuration
 	// outer and inner are the pipelines in effect.
 	outer, inner config.PipelineSpec
@@ -50,7 +52,7 @@ func (r *Runtime) watchResources(ctx context.Context) (ending, error) {
 	if err != nil {
 		l.log.Warnf("%s; changes there are seen within %s", err, interval)
 	}
-	l.log.Info("Hot reloading enabled. Daprd will reload 'Component', 'HTTPEndpoint', 'Resiliency' and 'Configuration' " +
+	l.log.Info("Hot reloading enabled. Daprd will reload 'Component', 'Subscription', 'HTTPEndpoint', 'Resiliency' and 'Configuration' " +
 		"resources when they are added, updated or deleted.")
 	watching, stop := context.WithCancel(context.WithoutCancel(ctx))
 	over := make(chan struct{})
@@ -78,7 +80,7 @@ func (r *Runtime) newReloader() *reloader {
 		for _, c := range r.authorised(resources.Components) {
 			l.components[c.Meta.Name] = c
 		}
-		l.endpoints, l.resiliencies = r.endpointsOf(resources), r.resiliencies(resources)
+		l.endpoints, l.resiliencies, l.subscriptions = r.endpointsOf(resources), r.resiliencies(resources), r.subscriptionsOf(resources)
 	}
 	return l
 }
@@ -101,6 +103,7 @@ func (l *reloader) reload(ctx context.Context, again bool) {
 	l.reloadPipelines(found)
 	l.reloadResiliencies(resources)
 	l.reloadEndpoints(ctx, resources)
+	l.reloadSubscriptions(resources)
 }
 
 // settled logs an error once; without one what was said before may be said again.
@@ -211,6 +214,31 @@ func (l *reloader) reloadEndpoints(ctx context.Context, resources *config.Resour
 	l.endpoints, l.secretsChanged = found, false
 	l.openEndpoints(ctx, found)
 	l.log.Infof("HTTPEndpoints in use: %s", strings.Join(l.endpointNames(), ", "))
+}
+
+// reloadSubscriptions follows the Subscription resources. Of one that cannot be used what was in force before stays.
+func (l *reloader) reloadSubscriptions(resources *config.Resources) {
+	var found []config.Subscription
+	for _, s := range l.subscriptionsOf(resources) {
+		before := slices.IndexFunc(l.subscriptions, func(b config.Subscription) bool { return b.Meta.Name == s.Meta.Name })
+		switch {
+		case l.settled("subscription "+s.Meta.Name, "the change of a subscription is refused, the one before stays: "+s.Origin.String()+": %s", pubsub.Check(s.TopicSubscription)):
+			found = append(found, s)
+		case before >= 0:
+			found = append(found, l.subscriptions[before])
+		}
+	}
+	for _, before := range l.subscriptions {
+		if slices.Contains(resources.Unreadable, before.Origin.File) && !slices.ContainsFunc(found, func(s config.Subscription) bool { return s.Meta.Name == before.Meta.Name }) {
+			found = append(found, before)
+		}
+	}
+	if slices.EqualFunc(found, l.subscriptions, func(a, b config.Subscription) bool { return a.Same(&b) }) {
+		return
+	}
+	l.subscriptions = found
+	l.declare(found)
+	l.log.Infof("subscriptions of resources in force: %d", len(found))
 }
 
 // inPlace are the parts of the Configuration's spec that a running sidecar can follow.
