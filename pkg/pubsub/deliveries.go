@@ -77,6 +77,11 @@ func (s *Service) Start(ctx context.Context) error {
 	running := d.running
 	d.mu.Unlock()
 	app, ok := s.deps.App.Load()
+	if !ok {
+		for range s.brokers.Len() {
+			s.deps.Log.Warn("app channel not initialized, make sure -app-port is specified if pubsub subscription is required")
+		}
+	}
 	if running || !ok {
 		return nil
 	}
@@ -88,7 +93,9 @@ func (s *Service) Start(ctx context.Context) error {
 	defer d.mu.Unlock()
 	d.asked, d.running = asked, !d.ended
 	d.reconcile()
-	d.announce()
+	if s.brokers.Len() > 0 {
+		d.announce()
+	}
 	return nil
 }
 
