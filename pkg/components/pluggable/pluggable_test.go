@@ -328,7 +328,7 @@ func TestSubscribe(t *testing.T) {
 	<-established
 	for range 2 {
 		m := <-seen
-		if string(m.Data) != "x" || m.ContentType != "text/plain" || m.Metadata["k"] != "v" || m.Topic != "t" || m.ID == "" {
+		if string(m.Data) != "x" || m.ContentType != "text/plain" || m.Metadata["k"] != "v" || m.Topic != "t" || m.ID != "" {
 			t.Errorf("%+v", m)
 		}
 	}

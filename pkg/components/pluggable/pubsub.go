@@ -142,10 +142,11 @@ func gather(ctx context.Context, messages *incoming[*componentsv1.PullMessagesRe
 	return batch, nil
 }
 
+// received leaves the id out: the protocol's names one delivery, not the message.
 func received(batch []*componentsv1.PullMessagesResponse) []*pubsub.Message {
 	messages := make([]*pubsub.Message, len(batch))
 	for i, m := range batch {
-		messages[i] = &pubsub.Message{ID: m.GetId(), Topic: m.GetTopicName(), Data: m.GetData(), ContentType: m.GetContentType(), Metadata: m.GetMetadata()}
+		messages[i] = &pubsub.Message{Topic: m.GetTopicName(), Data: m.GetData(), ContentType: m.GetContentType(), Metadata: m.GetMetadata()}
 	}
 	return messages
 }
