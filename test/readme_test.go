@@ -17,6 +17,7 @@ import (
 	"github.com/daprd/daprd/pkg/components/catalogue"
 	"github.com/daprd/daprd/pkg/components/redis/redistest"
 	"github.com/daprd/daprd/pkg/config"
+	"github.com/daprd/daprd/pkg/runtime"
 	"github.com/daprd/daprd/pkg/runtime/runtimetest"
 )
 
@@ -59,15 +60,17 @@ func readmes(t *testing.T) []string {
 	return append(pages, "../README.md")
 }
 
-// filled is a manifest with the address of a server that is there.
-func (f fence) filled(redis *redistest.Server) string {
-	return strings.NewReplacer("localhost:6379", redis.Address).Replace(f.text)
+// filled is a manifest with the address of a server and a folder that are there.
+func (f fence) filled(redis *redistest.Server, folder string) string {
+	const keys = `'{"keys":[{"kty":"oct","kid":"k","k":"MEijopFTCJ_nokDlTPGxnsvSn3jP-R5Glv4Dwl25CrQ"}]}'`
+	return strings.NewReplacer("localhost:6379", redis.Address, "/etc/keys", folder, "https://example.com/.well-known/jwks.json", keys).Replace(f.text)
 }
 
 // TestManifestsOfReadmes: every manifest on every page can be used as it stands, in a sidecar that has what
 // it asks for.
 func TestManifestsOfReadmes(t *testing.T) {
-	redis := redistest.Start(t)
+	redis, sockets := redistest.Start(t), socketsFolder(t)
+	startComponent(t, filepath.Join(sockets, "vault.sock"))
 	for _, page := range readmes(t) {
 		text := readText(t, page)
 		for i, block := range fences(text) {
@@ -80,7 +83,7 @@ func TestManifestsOfReadmes(t *testing.T) {
 				if err := os.WriteFile("secrets.json", []byte(`{"db":{"user":"ada"},"redisPassword":"","key":"k"}`), 0o600); err != nil {
 					t.Fatal(err)
 				}
-				manifest := block.filled(redis)
+				manifest := block.filled(redis, sockets)
 				if isConfiguration(manifest) {
 					s := runtimetest.Start(t, "readme", runtimetest.Configuration(t, manifest))
 					if strings.Contains(s.Log.String(), "failed to init name resolution") {
@@ -88,7 +91,7 @@ func TestManifestsOfReadmes(t *testing.T) {
 					}
 					return
 				}
-				s := runtimetest.Start(t, "readme", runtimetest.Manifests(t, manifest))
+				s := runtimetest.Start(t, "readme", runtimetest.Manifests(t, manifest), func(c *runtime.Config) { c.SocketsFolder = sockets })
 				resources := read(t, manifest)
 				info := transports(t, s)[0].metadata(t.Context()).Info
 				if len(info.Components) != len(resources.Components) || len(info.HTTPEndpoints) != len(resources.HTTPEndpoints) ||
@@ -128,12 +131,17 @@ func read(t *testing.T, text string) *config.Resources {
 // of one that has, and the front page knows it.
 func TestEveryTypeIsDescribed(t *testing.T) {
 	set := catalogue.All()
-	types := append(set.State.Types(), set.SecretStore.Types()...)
-	if len(types) < 5 {
+	types := slices.Concat(set.State.Types(), set.SecretStore.Types(), set.PubSub.Types(), set.InputBinding.Types(), set.OutputBinding.Types(),
+		set.Configuration.Types(), set.Lock.Types(), set.Crypto.Types(), set.Middleware.Types())
+	if len(types) < 25 {
 		t.Fatalf("types: %v", types)
 	}
+	middleware, err := filepath.Glob("../pkg/components/middleware/*/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
 	var shown []string
-	for _, page := range readmes(t) {
+	for _, page := range append(middleware, readmes(t)...) {
 		text := readText(t, page)
 		if page == "../README.md" {
 			continue
@@ -167,12 +175,15 @@ func TestEveryTypeIsDescribed(t *testing.T) {
 func sameType(t *testing.T, set components.Set, one, other string) bool {
 	t.Helper()
 	maker := func(kind string) uintptr {
-		if strings.HasPrefix(kind, "state.") {
+		switch {
+		case strings.HasPrefix(kind, "state."):
 			return pointer(set.State.Factory(kind, "v1"))
+		case strings.HasPrefix(kind, "secretstores."):
+			return pointer(set.SecretStore.Factory(kind, "v1"))
 		}
-		return pointer(set.SecretStore.Factory(kind, "v1"))
+		return 0
 	}
-	return one == other || maker(one) == maker(other)
+	return one == other || maker(one) != 0 && maker(one) == maker(other)
 }
 
 func pointer(factory any, err error) uintptr {

@@ -152,7 +152,7 @@ func (f *flags) add(title string, define func(*pflag.FlagSet)) {
 func (f *flags) usage() string {
 	var b strings.Builder
 	b.WriteString("daprd runs beside one application and gives it the building blocks of a distributed one:\n" +
-		"service invocation, state and secrets, over HTTP and gRPC.\n\nUsage: daprd --app-id NAME [flags]\n")
+		"service invocation, state, publish and subscribe, bindings, secrets, configuration, locks and cryptography, over HTTP and gRPC.\n\nUsage: daprd --app-id NAME [flags]\n")
 	for _, g := range f.groups {
 		b.WriteString("\n" + g.title + ":\n" + g.set.FlagUsagesWrapped(120))
 	}

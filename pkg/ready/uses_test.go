@@ -12,8 +12,10 @@ import (
 func TestUses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var uses ready.Uses
-		if !uses.Enter() || !uses.Enter() {
-			t.Fatal("new uses are refused before the end")
+		for range 2 {
+			if !uses.Enter() {
+				t.Fatal("new uses are refused before the end")
+			}
 		}
 		drained := make(chan error, 1)
 		go func() { drained <- uses.Drain(t.Context()) }()
