@@ -9,7 +9,7 @@ import (
 
 // greeterApp greets and counts its greetings in the state store of its sidecar. It knows no address but
 // that of the sidecar.
-func greeterApp(sidecarPort int) http.Handler {
+func greeterApp(sidecarPort int, ordered chan<- string) http.Handler {
 	state := fmt.Sprintf("http://127.0.0.1:%d/v1.0/state/statestore", sidecarPort)
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /greet", func(w http.ResponseWriter, r *http.Request) {
@@ -24,6 +24,23 @@ func greeterApp(sidecarPort int) http.Handler {
 			return
 		}
 		fmt.Fprintf(w, "Hello %s, this is greeting number %d for you.", name, count)
+	})
+	// A message of the topic greetings: the sidecar delivers it again unless the answer is 2xx.
+	mux.HandleFunc("POST /ordered", func(w http.ResponseWriter, r *http.Request) {
+		var event struct{ Data string }
+		if err := json.NewDecoder(r.Body).Decode(&event); err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		count, err := countUp(state, event.Data)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadGateway)
+			return
+		}
+		select {
+		case ordered <- fmt.Sprintf("Hello %s, this is greeting number %d for you.", event.Data, count):
+		default: // nobody waits for it
+		}
 	})
 	return mux
 }

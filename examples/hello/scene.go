@@ -22,6 +22,8 @@ type scene struct {
 	dir      string
 	greeter  *party
 	frontend *party
+	// ordered are the greetings that came as messages.
+	ordered chan string
 }
 
 // party is an application with its sidecar.
@@ -40,7 +42,8 @@ func newScene(daprd string) (*scene, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &scene{daprd: daprd, dir: dir, greeter: &party{id: "greeter"}, frontend: &party{id: "frontend"}}
+	s := &scene{daprd: daprd, dir: dir, greeter: &party{id: "greeter"}, frontend: &party{id: "frontend"},
+		ordered: make(chan string, 1)}
 	return s, s.writeManifests()
 }
 
@@ -65,7 +68,7 @@ func (s *scene) writeManifests() error {
 
 func (s *scene) start(ctx context.Context) error {
 	fmt.Println("Starting two apps and a sidecar beside each. Their logs and data are in", s.dir)
-	if err := s.greeter.start(ctx, s, func(port int) http.Handler { return greeterApp(port) }); err != nil {
+	if err := s.greeter.start(ctx, s, func(port int) http.Handler { return greeterApp(port, s.ordered) }); err != nil {
 		return err
 	}
 	return s.frontend.start(ctx, s, func(port int) http.Handler { return frontendApp(port) })

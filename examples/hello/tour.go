@@ -25,6 +25,9 @@ func tour(ctx context.Context, s *scene) error {
 			"  frontend asked its sidecar for the app greeter; the two sidecars found each other and passed the call on.\n"+
 			"  greeter kept its count in SQLite through its sidecar and answered:\n    %s\n", strings.TrimSpace(text))
 	}
+	if err := s.order(ctx); err != nil {
+		return err
+	}
 	kept, err := get(greeter.url("/v1.0/state/statestore/Ada"))
 	if err != nil {
 		return err
@@ -37,6 +40,21 @@ func tour(ctx context.Context, s *scene) error {
 	return nil
 }
 
+// order publishes a message and waits for what the greeter makes of it.
+func (s *scene) order(ctx context.Context) error {
+	if err := post(s.greeter.sidecar.url("/v1.0/publish/pubsub/greetings"), "Ada"); err != nil {
+		return err
+	}
+	select {
+	case text := <-s.ordered:
+		fmt.Printf("\nWe published \"Ada\" to the topic greetings.\n"+
+			"  greeter's sidecar put it into a CloudEvent and brought it to the app, which wrote:\n    %s\n", text)
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // invitation is what to try next.
 func (s *scene) invitation() string {
 	f, g := s.frontend.sidecar, s.greeter.sidecar
@@ -47,11 +65,12 @@ Everything is running. Try in another terminal:
   curl -X POST %s -d Bob    # call greeter yourself
   curl -X POST %s -d '[{"key":"colour","value":"green"}]'    # keep something
   curl %s                # and read it
+  curl -X POST %s -d Bob    # publish a message: it is counted like a greeting
   curl %s                # what this sidecar is
 
 Ctrl-C stops all of it.
 `, f.url("/v1.0/invoke/frontend/method/hello/Grace"), f.url("/v1.0/invoke/greeter/method/greet"),
-		g.url("/v1.0/state/statestore"), g.url("/v1.0/state/statestore/colour"), g.url("/v1.0/metadata"))
+		g.url("/v1.0/state/statestore"), g.url("/v1.0/state/statestore/colour"), g.url("/v1.0/publish/pubsub/greetings"), g.url("/v1.0/metadata"))
 }
 
 func get(url string) (string, error) {
