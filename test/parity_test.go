@@ -123,6 +123,7 @@ type transport interface {
 	metadata(ctx context.Context) meaning
 	setMetadata(ctx context.Context, key, value string) meaning
 	cryptoAPI
+	settingsAPI
 	bindingsAPI
 }
 

@@ -214,7 +214,8 @@ func TestEveryMethod(t *testing.T) {
 	served := map[string]bool{}
 	for _, name := range strings.Fields(`InvokeService GetState GetBulkState SaveState DeleteState DeleteBulkState
 		ExecuteStateTransaction QueryStateAlpha1 GetSecret GetBulkSecret GetMetadata SetMetadata Shutdown InvokeBinding PublishEvent BulkPublishEvent
-		BulkPublishEventAlpha1 SubscribeTopicEventsAlpha1
+		BulkPublishEventAlpha1 SubscribeTopicEventsAlpha1 GetConfiguration SubscribeConfiguration UnsubscribeConfiguration
+		GetConfigurationAlpha1 SubscribeConfigurationAlpha1 UnsubscribeConfigurationAlpha1 TryLockAlpha1 UnlockAlpha1
 		EncryptAlpha1 DecryptAlpha1 SubtleGetKeyAlpha1 SubtleEncryptAlpha1 SubtleDecryptAlpha1 SubtleWrapKeyAlpha1
 		SubtleUnwrapKeyAlpha1 SubtleSignAlpha1 SubtleVerifyAlpha1`) {
 		served[name] = true

@@ -1,6 +1,8 @@
 package grpc_test
 
 import (
+	"github.com/daprd/daprd/pkg/configuration"
+	"github.com/daprd/daprd/pkg/lock"
 	"github.com/daprd/daprd/pkg/pubsub"
 
 	"bytes"
@@ -202,15 +204,17 @@ func start(t testing.TB, change func(*sidecar)) *sidecar {
 		change(s)
 	}
 	s.deps.Blocks = api.Blocks{
-		State:     s.state,
-		Secrets:   s.secrets,
-		Bindings:  s.bindings,
-		PubSub:    pubsub.NewService(pubsub.Deps{AppID: "myapp"}),
-		Crypto:    crypto.NewService(crypto.Deps{}),
-		Messaging: s.direct(t),
-		Metadata:  newMetadata(),
-		Health:    metadata.NewHealth("myapp"),
-		Shutdown:  func(forced bool) { s.shutdown <- forced },
+		State:         s.state,
+		Secrets:       s.secrets,
+		Bindings:      s.bindings,
+		Lock:          lock.NewService(lock.Deps{AppID: "myapp"}),
+		Configuration: configuration.NewService(configuration.Deps{}),
+		PubSub:        pubsub.NewService(pubsub.Deps{AppID: "myapp"}),
+		Crypto:        crypto.NewService(crypto.Deps{}),
+		Messaging:     s.direct(t),
+		Metadata:      newMetadata(),
+		Health:        metadata.NewHealth("myapp"),
+		Shutdown:      func(forced bool) { s.shutdown <- forced },
 	}
 	s.server = grpc.New(s.config, s.deps)
 	if err := s.server.Listen(t.Context(), []string{"127.0.0.1"}, 0); err != nil {

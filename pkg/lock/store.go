@@ -1,5 +1,9 @@
 // Package lock is the distributed lock building block: the contract of lock stores, and the Service that holds the
 // block's whole meaning (key prefixes, checks). It knows no wire: no HTTP, no protobuf.
+//
+// A lock is a lease. It keeps well-behaved owners apart while the store is reachable, its clock runs evenly and it does
+// not fail over to a replica that has not heard of the lock. It promises no more: an owner that was paused past the
+// expiry may still believe that it holds the lock, and nothing fences what it writes then.
 package lock
 
 import (

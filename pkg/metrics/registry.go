@@ -49,6 +49,7 @@ type Registry struct {
 
 	state, secret *operations
 	crypto        *operations
+	configuration *operations
 	inputBinding  *events
 	outputBinding *operations
 	pubsub        *pubsubFamilies
@@ -77,6 +78,7 @@ func (r *Registry) Configure(settings Settings) {
 	r.state = newOperations(r, "state")
 	r.secret = newOperations(r, "secret")
 	r.crypto = newOperations(r, "crypto")
+	r.configuration = newOperations(r, "configuration")
 	r.inputBinding = newEvents(r, "input_binding")
 	r.outputBinding = newOperations(r, "output_binding")
 	r.pubsub = newPubSubFamilies(r)

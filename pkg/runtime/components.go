@@ -17,7 +17,7 @@ func (r *Runtime) loadComponents(ctx context.Context) (ending, error) {
 	var wait sync.WaitGroup
 	loading, stop := context.WithCancel(context.WithoutCancel(ctx))
 	wait.Go(func() { r.loader.Run(loading) })
-	end := ending{settle: r.pubsub.Drain, close: func(context.Context) error {
+	end := ending{settle: r.endSubscriptions, close: func(context.Context) error {
 		stop()
 		wait.Wait()
 		return errors.Join(r.bindings.Close(), r.pubsub.Close(), r.state.Close(), r.settings.Close(), r.locks.Close(), r.crypto.Close(), r.middleware.Close(), r.secrets.Close())
@@ -54,6 +54,11 @@ func (r *Runtime) loadComponents(ctx context.Context) (ending, error) {
 	r.openEndpoints(ctx, r.endpointsOf(resources))
 	r.declare(r.subscriptionsOf(resources))
 	return end, nil
+}
+
+// endSubscriptions ends what is brought to callers that hold a stream open, and to the application, unasked.
+func (r *Runtime) endSubscriptions(ctx context.Context) error {
+	return errors.Join(r.pubsub.Drain(ctx), r.settings.Drain(ctx))
 }
 
 // rank puts secret stores before the others.

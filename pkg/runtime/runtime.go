@@ -137,7 +137,7 @@ func (r *Runtime) wireBlocks() {
 		SkipAppSubscriptions: r.cfg.SkipAppSubscriptions})
 	r.bindings = bindings.NewService(bindings.Deps{App: &r.app, ProbeTimeout: r.cfg.AppBindingOptionsTimeout, Policies: r.policies,
 		Observer: r.metrics, Log: r.log})
-	r.settings = configuration.NewService(configuration.Deps{App: &r.app, Policies: r.policies, Log: r.log})
+	r.settings = configuration.NewService(configuration.Deps{App: &r.app, Policies: r.policies, Log: r.log, Observer: r.metrics})
 	r.locks = lock.NewService(lock.Deps{AppID: r.cfg.AppID, Policies: r.policies})
 	r.middleware = middleware.NewService(r.deps.Logs.Scope("dapr.middleware.http"))
 	r.crypto = crypto.NewService(crypto.Deps{Policies: r.policies, Observer: r.metrics})

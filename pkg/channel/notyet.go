@@ -1,5 +1,0 @@
-package channel
-
-import "errors"
-
-var errNotYet = errors.New("not implemented")

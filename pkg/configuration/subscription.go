@@ -1,0 +1,262 @@
+package configuration
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/daprd/daprd/pkg/apierr"
+	"github.com/daprd/daprd/pkg/channel"
+	"github.com/daprd/daprd/pkg/resiliency"
+)
+
+const (
+	// maxSubscriptions bounds the subscriptions of a sidecar: each holds a goroutine and, at most stores, a connection.
+	maxSubscriptions = 1000
+	// firstPause and longestPause bound the pauses of a subscription whose store is lost.
+	firstPause   = 100 * time.Millisecond
+	longestPause = 10 * time.Second
+)
+
+var (
+	errTooMany = fmt.Errorf("there are %d subscriptions already, and no more are kept; unsubscribe those that are not needed", maxSubscriptions)
+	errEnding  = errors.New("the sidecar is shutting down")
+	// ErrUnknown is an id that no subscription has.
+	ErrUnknown = errors.New("subscription does not exist")
+)
+
+// subscription brings the changes of items of a store to somebody. What comes faster than it is taken is kept by key:
+// the newest value of a key wins, so that a slow receiver holds up no store and costs no more than the items.
+type subscription struct {
+	service   *Service
+	id, store string
+	keys      []string
+	metadata  map[string]string
+
+	ctx  context.Context
+	end  context.CancelFunc
+	done chan struct{}
+	// arrived says that there are changes to be taken.
+	arrived chan struct{}
+
+	mu      sync.Mutex
+	changed map[string]Item
+	// again ends the subscription at the store, so that it begins anew.
+	again context.CancelFunc
+}
+
+// Watch brings changes of the items of keys, of all items for no keys, to send until ctx ends, the subscription is
+// unsubscribed, or the sidecar ends. begun is given its id when the store has taken it, before the first change.
+func (s *Service) Watch(ctx context.Context, store string, keys []string, metadata map[string]string, begun func(id string) error, send func(id string, items map[string]Item) error) error {
+	sub, err := s.subscribe(ctx, store, keys, metadata)
+	if err != nil {
+		return err
+	}
+	defer s.forget(sub)
+	if err := begun(sub.id); err != nil {
+		return err
+	}
+	return sub.deliver(send)
+}
+
+// SubscribeApp brings changes to the application, one call for each changed key, and gives the id of the subscription.
+func (s *Service) SubscribeApp(ctx context.Context, store string, keys []string, metadata map[string]string) (string, error) {
+	if _, ok := s.deps.App.Load(); !ok {
+		return "", apierr.ConfigurationNoApp.New()
+	}
+	sub, err := s.subscribe(context.WithoutCancel(ctx), store, keys, metadata)
+	if err != nil {
+		return "", err
+	}
+	go func() {
+		defer s.forget(sub)
+		_ = sub.deliver(s.tell)
+	}()
+	return sub.id, nil
+}
+
+// tell brings a change to the application. One that cannot be brought is logged: the next one brings the newest value.
+func (s *Service) tell(id string, items map[string]Item) error {
+	app, ok := s.deps.App.Load()
+	if !ok {
+		return nil
+	}
+	s.mu.Lock()
+	sub := s.subscriptions[id]
+	s.mu.Unlock()
+	if sub == nil {
+		return nil
+	}
+	for _, key := range slices.Sorted(maps.Keys(items)) {
+		update := &channel.ConfigurationUpdate{Subscription: id, Store: sub.store, Key: key, Items: make(map[string]channel.ConfigurationItem, len(items))}
+		for name, item := range items {
+			update.Items[name] = channel.ConfigurationItem(item)
+		}
+		if err := app.ConfigurationUpdate(sub.ctx, update); err != nil && sub.ctx.Err() == nil {
+			s.deps.Log.Errorf("the application was not told of the change of the configuration item %s of %s: %s", key, sub.store, err)
+		}
+	}
+	return nil
+}
+
+// Unsubscribe ends a subscription; ErrUnknown if there is none of that id.
+func (s *Service) Unsubscribe(id string) error {
+	s.mu.Lock()
+	sub, ok := s.subscriptions[id]
+	s.mu.Unlock()
+	if !ok {
+		return ErrUnknown
+	}
+	began := time.Now()
+	sub.end()
+	<-sub.done
+	if c, ok := s.stores.Look(sub.store); ok {
+		c.unsubscribed(true, time.Since(began))
+	}
+	return nil
+}
+
+// subscribe begins a subscription and waits until the store has taken it.
+func (s *Service) subscribe(ctx context.Context, store string, keys []string, metadata map[string]string) (*subscription, error) {
+	held, err := s.take(store)
+	if err != nil {
+		return nil, err
+	}
+	c, began := held.Value, time.Now()
+	held.Leave()
+	sub := &subscription{service: s, id: uuid.NewString(), store: store, keys: slices.Sorted(slices.Values(keys)), metadata: metadata,
+		done: make(chan struct{}), arrived: make(chan struct{}, 1)}
+	sub.ctx, sub.end = context.WithCancel(ctx)
+	if err = s.keep(sub); err == nil {
+		taken := make(chan error, 1)
+		go sub.run(taken)
+		if err = <-taken; err != nil {
+			s.forget(sub)
+		}
+	}
+	c.subscribed(err == nil, time.Since(began))
+	if err != nil {
+		sub.end()
+		return nil, apierr.ConfigurationSubscribe.New(fmt.Sprint(sub.keys), store, err)
+	}
+	return sub, nil
+}
+
+func (s *Service) keep(sub *subscription) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.ended:
+		return errEnding
+	case len(s.subscriptions) >= maxSubscriptions:
+		return errTooMany
+	}
+	s.subscriptions[sub.id] = sub
+	return nil
+}
+
+// forget ends a subscription and waits until it has let go of the store.
+func (s *Service) forget(sub *subscription) {
+	sub.end()
+	<-sub.done
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.subscriptions, sub.id)
+}
+
+// run keeps the subscription at the store going. taken hears how the first attempt went.
+func (b *subscription) run(taken chan<- error) {
+	defer close(b.done)
+	pause, begun := firstPause, false
+	for b.ctx.Err() == nil {
+		err := b.attempt(func() {
+			pause = firstPause
+			if !begun {
+				begun = true
+				taken <- nil
+			}
+		})
+		if !begun {
+			if err == nil {
+				err = b.ctx.Err()
+			}
+			taken <- err
+			return
+		}
+		if b.ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			b.service.deps.Log.Warnf("the subscription to configuration store %s is lost and tried again: %s", b.store, err)
+			if resiliency.Wait(b.ctx, pause) != nil {
+				return
+			}
+			pause = min(2*pause, longestPause)
+		}
+	}
+}
+
+// attempt holds the store in use for as long as the subscription lasts there.
+func (b *subscription) attempt(established func()) error {
+	held, err := b.service.take(b.store)
+	if err != nil {
+		return err
+	}
+	defer held.Leave()
+	ctx, again := context.WithCancel(b.ctx)
+	defer again()
+	b.mu.Lock()
+	b.again = again
+	b.mu.Unlock()
+	return held.Value.store.Subscribe(ctx, b.keys, b.metadata, established, b.change)
+}
+
+// renew begins anew at the store that is in service now.
+func (b *subscription) renew() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.again != nil {
+		b.again()
+	}
+}
+
+// change keeps what has changed until it is taken.
+func (b *subscription) change(items map[string]Item) {
+	b.mu.Lock()
+	if b.changed == nil {
+		b.changed = make(map[string]Item, len(items))
+	}
+	maps.Copy(b.changed, items)
+	b.mu.Unlock()
+	select {
+	case b.arrived <- struct{}{}:
+	default:
+	}
+}
+
+// deliver hands changes over until the subscription ends.
+func (b *subscription) deliver(send func(id string, items map[string]Item) error) error {
+	for {
+		select {
+		case <-b.ctx.Done():
+			return nil
+		case <-b.arrived:
+		}
+		b.mu.Lock()
+		items := b.changed
+		b.changed = nil
+		b.mu.Unlock()
+		if len(items) == 0 {
+			continue
+		}
+		if err := send(b.id, items); err != nil {
+			return err
+		}
+	}
+}
