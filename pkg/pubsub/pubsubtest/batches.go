@@ -17,10 +17,10 @@ func (f *fixture) batches() {
 	b, in := f.open(), newInbox()
 	var largest atomic.Int64
 	hold := make(chan struct{})
-	f.subscribe(b, f.topic, pubsub.Batch{Max: 7, Await: time.Second}, func(_ context.Context, messages []*pubsub.Message) []error {
+	f.subscribe(b, f.topic, pubsub.Batch{Max: 7, Await: time.Second}, func(ctx context.Context, messages []*pubsub.Message) []error {
 		<-hold
 		largest.Store(max(largest.Load(), int64(len(messages))))
-		return in.take(nil, messages)
+		return in.take(ctx, messages)
 	})
 	f.publish(b, f.topic, numbers(100)...)
 	close(hold)
