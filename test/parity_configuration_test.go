@@ -178,8 +178,8 @@ func redisWriter(t *testing.T, address string) func(key, value string) {
 	}
 }
 
-// TestSettingsUpdates: an HTTP application is told of changes by calls, a caller of gRPC by its stream; both go on over a
-// restart of the server, and end when they are asked to.
+// TestSettingsUpdates: an HTTP application is told of changes by calls, a caller of gRPC by its stream; both
+// end when they are asked to, and at the shutdown.
 func TestSettingsUpdates(t *testing.T) {
 	runtimetest.Isolate(t)
 	redis := redistest.Start(t)

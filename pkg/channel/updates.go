@@ -43,11 +43,16 @@ func (a *h2c) ConfigurationUpdate(ctx context.Context, update *ConfigurationUpda
 // ConfigurationUpdate does nothing: such an application reads its own stream.
 func (a *grpcApp) ConfigurationUpdate(context.Context, *ConfigurationUpdate) error { return nil }
 
-// configurationUpdate posts to /configuration/{store}/{key}.
+// configurationUpdate posts to /configuration/{store}/{key}. The key is data of a store that others may write to: one
+// with dot segments or doubled slashes would name another path of the application, and is refused.
 func configurationUpdate(ctx context.Context, app invoker, update *ConfigurationUpdate) error {
-	method, err := CanonicalMethod("configuration/" + update.Store + "/" + update.Key)
+	path := "configuration/" + update.Store + "/" + update.Key
+	method, err := CanonicalMethod(path)
 	if err != nil {
 		return fmt.Errorf("the key %q stands in no path: %w", update.Key, err)
+	}
+	if method != path {
+		return fmt.Errorf("the key %q stands in no path: it would lead to /%s", update.Key, method)
 	}
 	res, err := app.Invoke(ctx, &Request{Verb: http.MethodPost, Method: method, ContentType: jsonType, Body: Body{Bytes: update.appendJSON(nil)}})
 	if err != nil {

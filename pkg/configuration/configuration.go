@@ -105,13 +105,16 @@ func (s *Service) of(store string) (found []*subscription) {
 	return found
 }
 
-// Drain ends all subscriptions and waits for them until ctx ends: the sidecar ends.
+// Drain ends all subscriptions and waits until ctx ends for them and for calls of the application: the sidecar ends.
 func (s *Service) Drain(ctx context.Context) error {
 	s.mu.Lock()
 	s.ended = true
 	s.mu.Unlock()
-	for _, sub := range s.of("") {
+	ending := s.of("")
+	for _, sub := range ending {
 		sub.end()
+	}
+	for _, sub := range ending {
 		select {
 		case <-sub.done:
 		case <-ctx.Done():

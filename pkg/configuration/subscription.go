@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -27,6 +28,7 @@ const (
 var (
 	errTooMany = fmt.Errorf("there are %d subscriptions already, and no more are kept; unsubscribe those that are not needed", maxSubscriptions)
 	errEnding  = errors.New("the sidecar is shutting down")
+	errStopped = errors.New("the store has ended it without an error")
 	// ErrUnknown is an id that no subscription has.
 	ErrUnknown = errors.New("subscription does not exist")
 )
@@ -39,8 +41,12 @@ type subscription struct {
 	keys      []string
 	metadata  map[string]string
 
-	ctx  context.Context
-	end  context.CancelFunc
+	// app says that the application is told; otherwise whoever watches reads.
+	app bool
+
+	ctx context.Context
+	end context.CancelFunc
+	// done is closed when the store is let go, no call of the application is under way, and the id is unknown again.
 	done chan struct{}
 	// arrived says that there are changes to be taken.
 	arrived chan struct{}
@@ -54,11 +60,11 @@ type subscription struct {
 // Watch brings changes of the items of keys, of all items for no keys, to send until ctx ends, the subscription is
 // unsubscribed, or the sidecar ends. begun is given its id when the store has taken it, before the first change.
 func (s *Service) Watch(ctx context.Context, store string, keys []string, metadata map[string]string, begun func(id string) error, send func(id string, items map[string]Item) error) error {
-	sub, err := s.subscribe(ctx, store, keys, metadata)
+	sub, err := s.subscribe(ctx, &subscription{store: store, keys: keys, metadata: metadata})
 	if err != nil {
 		return err
 	}
-	defer s.forget(sub)
+	defer sub.finish()
 	if err := begun(sub.id); err != nil {
 		return err
 	}
@@ -70,36 +76,27 @@ func (s *Service) SubscribeApp(ctx context.Context, store string, keys []string,
 	if _, ok := s.deps.App.Load(); !ok {
 		return "", apierr.ConfigurationNoApp.New()
 	}
-	sub, err := s.subscribe(context.WithoutCancel(ctx), store, keys, metadata)
+	// The subscription outlives the request, whose memory the name may lie in.
+	sub, err := s.subscribe(context.WithoutCancel(ctx), &subscription{store: strings.Clone(store), keys: keys, metadata: metadata, app: true})
 	if err != nil {
 		return "", err
 	}
-	go func() {
-		defer s.forget(sub)
-		_ = sub.deliver(s.tell)
-	}()
 	return sub.id, nil
 }
 
 // tell brings a change to the application. One that cannot be brought is logged: the next one brings the newest value.
-func (s *Service) tell(id string, items map[string]Item) error {
-	app, ok := s.deps.App.Load()
+func (b *subscription) tell(id string, items map[string]Item) error {
+	app, ok := b.service.deps.App.Load()
 	if !ok {
 		return nil
 	}
-	s.mu.Lock()
-	sub := s.subscriptions[id]
-	s.mu.Unlock()
-	if sub == nil {
-		return nil
-	}
 	for _, key := range slices.Sorted(maps.Keys(items)) {
-		update := &channel.ConfigurationUpdate{Subscription: id, Store: sub.store, Key: key, Items: make(map[string]channel.ConfigurationItem, len(items))}
+		update := &channel.ConfigurationUpdate{Subscription: id, Store: b.store, Key: key, Items: make(map[string]channel.ConfigurationItem, len(items))}
 		for name, item := range items {
 			update.Items[name] = channel.ConfigurationItem(item)
 		}
-		if err := app.ConfigurationUpdate(sub.ctx, update); err != nil && sub.ctx.Err() == nil {
-			s.deps.Log.Errorf("the application was not told of the change of the configuration item %s of %s: %s", key, sub.store, err)
+		if err := app.ConfigurationUpdate(b.ctx, update); err != nil && b.ctx.Err() == nil {
+			b.service.deps.Log.Errorf("the application was not told of the change of the configuration item %q of %s: %s", key, b.store, err)
 		}
 	}
 	return nil
@@ -114,8 +111,7 @@ func (s *Service) Unsubscribe(id string) error {
 		return ErrUnknown
 	}
 	began := time.Now()
-	sub.end()
-	<-sub.done
+	sub.finish()
 	if c, ok := s.stores.Look(sub.store); ok {
 		c.unsubscribed(true, time.Since(began))
 	}
@@ -123,27 +119,27 @@ func (s *Service) Unsubscribe(id string) error {
 }
 
 // subscribe begins a subscription and waits until the store has taken it.
-func (s *Service) subscribe(ctx context.Context, store string, keys []string, metadata map[string]string) (*subscription, error) {
-	held, err := s.take(store)
+func (s *Service) subscribe(ctx context.Context, sub *subscription) (*subscription, error) {
+	held, err := s.take(sub.store)
 	if err != nil {
 		return nil, err
 	}
 	c, began := held.Value, time.Now()
 	held.Leave()
-	sub := &subscription{service: s, id: uuid.NewString(), store: store, keys: slices.Sorted(slices.Values(keys)), metadata: metadata,
-		done: make(chan struct{}), arrived: make(chan struct{}, 1)}
+	sub.service, sub.id, sub.keys = s, uuid.NewString(), slices.Sorted(slices.Values(sub.keys))
+	sub.done, sub.arrived = make(chan struct{}), make(chan struct{}, 1)
 	sub.ctx, sub.end = context.WithCancel(ctx)
 	if err = s.keep(sub); err == nil {
 		taken := make(chan error, 1)
 		go sub.run(taken)
 		if err = <-taken; err != nil {
-			s.forget(sub)
+			sub.finish()
 		}
 	}
 	c.subscribed(err == nil, time.Since(began))
 	if err != nil {
 		sub.end()
-		return nil, apierr.ConfigurationSubscribe.New(fmt.Sprint(sub.keys), store, err)
+		return nil, apierr.ConfigurationSubscribe.New(fmt.Sprint(sub.keys), sub.store, err)
 	}
 	return sub, nil
 }
@@ -161,38 +157,47 @@ func (s *Service) keep(sub *subscription) error {
 	return nil
 }
 
-// forget ends a subscription and waits until it has let go of the store.
-func (s *Service) forget(sub *subscription) {
-	sub.end()
-	<-sub.done
+func (s *Service) forget(id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.subscriptions, sub.id)
+	delete(s.subscriptions, id)
 }
 
-// run keeps the subscription at the store going. taken hears how the first attempt went.
+// finish ends the subscription and waits until nothing is left of it.
+func (b *subscription) finish() {
+	b.end()
+	<-b.done
+}
+
+// run is the life of the subscription. taken hears how the first attempt went.
 func (b *subscription) run(taken chan<- error) {
-	defer close(b.done)
-	pause, begun := firstPause, false
+	var calls sync.WaitGroup
+	defer func() {
+		b.end()
+		calls.Wait()
+		b.service.forget(b.id)
+		close(b.done)
+	}()
+	begun, pause := false, firstPause
+	established := func() {
+		pause = firstPause
+		if begun {
+			return
+		}
+		begun = true
+		if b.app {
+			calls.Go(func() { _ = b.deliver(b.tell) })
+		}
+		taken <- nil
+	}
 	for b.ctx.Err() == nil {
-		err := b.attempt(func() {
-			pause = firstPause
-			if !begun {
-				begun = true
-				taken <- nil
-			}
-		})
-		if !begun {
-			if err == nil {
-				err = b.ctx.Err()
-			}
+		err := b.attempt(established)
+		switch {
+		case err == nil:
+		case !begun:
 			taken <- err
 			return
-		}
-		if b.ctx.Err() != nil {
-			return
-		}
-		if err != nil {
+		case b.ctx.Err() == nil:
 			b.service.deps.Log.Warnf("the subscription to configuration store %s is lost and tried again: %s", b.store, err)
 			if resiliency.Wait(b.ctx, pause) != nil {
 				return
@@ -200,21 +205,33 @@ func (b *subscription) run(taken chan<- error) {
 			pause = min(2*pause, longestPause)
 		}
 	}
+	if !begun {
+		taken <- context.Cause(b.ctx)
+	}
 }
 
-// attempt holds the store in use for as long as the subscription lasts there.
+// attempt holds the store in use for as long as the subscription lasts there. It gives no error when the subscription
+// has ended or is to begin anew at once.
 func (b *subscription) attempt(established func()) error {
+	ctx, again := context.WithCancel(b.ctx)
+	defer again()
+	// Before the store is taken: a store that takes its place after that ends this attempt.
+	b.mu.Lock()
+	b.again = again
+	b.mu.Unlock()
 	held, err := b.service.take(b.store)
 	if err != nil {
 		return err
 	}
 	defer held.Leave()
-	ctx, again := context.WithCancel(b.ctx)
-	defer again()
-	b.mu.Lock()
-	b.again = again
-	b.mu.Unlock()
-	return held.Value.store.Subscribe(ctx, b.keys, b.metadata, established, b.change)
+	err = held.Value.store.Subscribe(ctx, b.keys, b.metadata, established, b.change)
+	switch {
+	case ctx.Err() != nil:
+		return nil
+	case err == nil:
+		return errStopped
+	}
+	return err
 }
 
 // renew begins anew at the store that is in service now.
