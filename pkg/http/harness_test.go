@@ -73,6 +73,7 @@ func start(t testing.TB, set setup) *sidecar {
 		Pipeline: pipeline, Log: log, APILog: set.apiLog, Observer: set.observer,
 		Blocks: api.Blocks{
 			State:     s.state,
+			PubSub:    publishing(t),
 			Secrets:   secretService(),
 			Messaging: direct,
 			Health:    s.health,

@@ -35,11 +35,7 @@ func (c *call) publication() pubsub.Publication {
 
 func (s *Server) publish(c *call) {
 	name, p := c.parameter("name"), c.publication()
-	var err error
-	if p.Data, err = c.bytes(); err != nil {
-		c.fail(apierr.PubSubPublish.New(p.Topic, name, err))
-		return
-	}
+	p.Data, p.Fault = c.bytes()
 	c.done(s.blocks.PubSub.Publish(c.Context(), name, &p))
 }
 
@@ -54,14 +50,9 @@ type bulkEntry struct {
 func (s *Server) publishBulk(c *call) {
 	name, p := c.parameter("name"), c.publication()
 	var body []bulkEntry
-	text, err := c.bytes()
-	if err == nil {
-		err = unmarshal(text, &body)
-	}
-	if err != nil {
-		e := apierr.PubSubBody.New(p.Topic, name, err)
-		c.fail(e.WithResource("pubsub", name, e.Message).WithMetadata())
-		return
+	var text []byte
+	if text, p.Fault = c.bytes(); p.Fault == nil {
+		p.Fault = unmarshal(text, &body)
 	}
 	entries := make([]pubsub.Entry, len(body))
 	for i := range body {

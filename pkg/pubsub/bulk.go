@@ -46,7 +46,7 @@ var (
 
 // PublishBulk hands many messages of one topic to the broker. When not all were taken the error is the row of the
 // first failure and the list tells all; when something is wrong with the call itself nothing is published and there is
-// no list. common holds the topic, the metadata and the trace of the call.
+// no list. common holds the topic, the metadata, the trace and the fault of the call.
 func (s *Service) PublishBulk(ctx context.Context, broker string, common *Publication, entries []Entry) ([]FailedEntry, error) {
 	held, err := s.take(broker, common.Topic, common.Metadata)
 	if err != nil {
@@ -57,6 +57,10 @@ func (s *Service) PublishBulk(ctx context.Context, broker string, common *Public
 	raw, err := isRaw(broker, common.Metadata)
 	if err != nil {
 		return nil, err
+	}
+	if common.Fault != nil {
+		e := apierr.PubSubBody.New(common.Topic, broker, common.Fault)
+		return nil, e.WithResource("pubsub", broker, e.Message).WithMetadata("appID", s.deps.AppID)
 	}
 	requests, err := s.requests(c, common, entries, raw)
 	if err != nil {
@@ -98,6 +102,7 @@ func (s *Service) requests(c *component, common *Publication, entries []Entry, r
 			TraceParent: common.TraceParent, TraceState: common.TraceState}
 		requests[i] = PublishRequest{Topic: c.settings.TopicPrefix + p.Topic, Data: p.Data, ContentType: p.ContentType, Metadata: p.Metadata}
 		if raw {
+			requests[i].Metadata = p.traced(p.Metadata)
 			continue
 		}
 		event, err := s.envelop(c, &p)

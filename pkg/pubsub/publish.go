@@ -5,10 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
-
-	"github.com/google/uuid"
 
 	"github.com/daprd/daprd/pkg/apierr"
 	"github.com/daprd/daprd/pkg/cloudevent"
@@ -24,6 +21,9 @@ type Publication struct {
 	Metadata map[string]string
 	// TraceParent and TraceState are the caller's, "" for none.
 	TraceParent, TraceState string
+	// Fault is why the transport has no data: the body of the call broke off, was too large or no list of entries. nil
+	// for nothing.
+	Fault error
 }
 
 // The metadata that the block understands; names match in any case but the first two.
@@ -31,6 +31,9 @@ const (
 	metadataRaw   = "rawPayload"
 	metadataTTL   = "ttlInSeconds"
 	metadataEvent = "cloudevent."
+	// The trace of a raw message stands under these.
+	metadataTraceID    = "traceid"
+	metadataTraceState = "tracestate"
 )
 
 // Publish hands one message to the broker, in a CloudEvent unless the metadata say rawPayload. Errors are
@@ -46,8 +49,13 @@ func (s *Service) Publish(ctx context.Context, broker string, p *Publication) er
 	if err != nil {
 		return err
 	}
+	if p.Fault != nil {
+		return s.unpublished(broker, p.Topic, p.Fault)
+	}
 	request := PublishRequest{Topic: p.Topic, Data: p.Data, ContentType: p.ContentType, Metadata: p.Metadata}
-	if !raw {
+	if raw {
+		request.Metadata = p.traced(p.Metadata)
+	} else {
 		if request.Data, err = s.envelop(c, p); err != nil {
 			return s.unmade(apierr.PubSubEvent.New(), broker, err)
 		}
@@ -130,77 +138,4 @@ func (s *Service) hand(ctx context.Context, c *component, req *PublishRequest) e
 	err := c.outbound.Run(ctx, func(ctx context.Context) error { return c.broker.Publish(ctx, req) })
 	c.count.published(topic, err == nil, time.Since(began))
 	return err
-}
-
-// envelop makes the CloudEvent of a publication.
-func (s *Service) envelop(c *component, p *Publication) ([]byte, error) {
-	expiration := time.Time{}
-	if ttl, ok := p.Metadata[metadataTTL]; ok && !c.has(FeatureMessageTTL) {
-		seconds, err := strconv.ParseInt(ttl, 10, 64)
-		if err != nil {
-			return nil, fmt.Errorf("metadata %s: %q is no whole number of seconds", metadataTTL, ttl)
-		}
-		expiration = time.Now().Add(time.Duration(seconds) * time.Second)
-	}
-	if cloudevent.IsEvent(p.ContentType) {
-		return s.complete(c, p, expiration)
-	}
-	e := cloudevent.Envelope{ID: uuid.NewString(), Source: s.deps.AppID, Type: cloudevent.DefaultType, Topic: p.Topic, PubSub: c.name,
-		TraceID: p.TraceParent, TraceParent: p.TraceParent, TraceState: p.TraceState, Time: time.Now(), Expiration: expiration,
-		DataContentType: p.ContentType, Data: p.Data}
-	if e.Source == "" {
-		e.Source = cloudevent.DefaultSource
-	}
-	override(&e, p.Metadata)
-	return e.Append(make([]byte, 0, len(p.Data)+len(p.Data)/3+512)), nil
-}
-
-// override takes the attributes that the publisher names in metadata.
-func override(e *cloudevent.Envelope, metadata map[string]string) {
-	parent := ""
-	for name, value := range metadata {
-		if len(name) <= len(metadataEvent) || !strings.EqualFold(name[:len(metadataEvent)], metadataEvent) {
-			continue
-		}
-		switch strings.ToLower(name[len(metadataEvent):]) {
-		case "id":
-			e.ID = value
-		case "source":
-			e.Source = value
-		case "type":
-			e.Type = value
-		case "subject":
-			e.Subject = value
-		case "traceid":
-			e.TraceID = value
-		case "traceparent":
-			parent = value
-		case "tracestate":
-			e.TraceState = value
-		}
-	}
-	if parent != "" {
-		e.TraceID, e.TraceParent = parent, parent
-	}
-}
-
-// complete fills in what a CloudEvent of the application's own lacks.
-func (s *Service) complete(c *component, p *Publication, expiration time.Time) ([]byte, error) {
-	e, err := cloudevent.Parse(p.Data)
-	if err != nil {
-		return nil, err
-	}
-	e.Set("topic", p.Topic)
-	e.Set("pubsubname", c.name)
-	e.SetDefault("source", cloudevent.DefaultSource)
-	e.SetDefault("type", cloudevent.DefaultType)
-	e.SetDefault("specversion", cloudevent.SpecVersion)
-	e.SetDefault("time", time.Now().UTC().Format(time.RFC3339))
-	e.SetDefault("traceid", p.TraceParent)
-	e.SetDefault("traceparent", p.TraceParent)
-	e.SetDefault("tracestate", p.TraceState)
-	if !expiration.IsZero() {
-		e.Set("expiration", expiration.UTC().Format(time.RFC3339))
-	}
-	return e.Append(make([]byte, 0, len(p.Data)+256)), nil
 }

@@ -1,0 +1,120 @@
+package pubsub
+
+import (
+	"encoding/json"
+	"maps"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/daprd/daprd/pkg/cloudevent"
+)
+
+// envelop makes the CloudEvent of a publication.
+func (s *Service) envelop(c *component, p *Publication) ([]byte, error) {
+	now := time.Now()
+	expiration := time.Time{}
+	if ttl, ok := p.Metadata[metadataTTL]; ok && !c.has(FeatureMessageTTL) {
+		expiration = expirationOf(ttl, now)
+	}
+	if cloudevent.IsEvent(p.ContentType) {
+		return s.complete(c, p, expiration)
+	}
+	e := cloudevent.Envelope{ID: uuid.NewString(), Source: s.deps.AppID, Type: cloudevent.DefaultType, Topic: p.Topic, PubSub: c.name,
+		TraceID: p.TraceParent, TraceParent: p.TraceParent, TraceState: p.TraceState, Time: now, Expiration: expiration,
+		DataContentType: p.ContentType, Data: p.Data}
+	if e.Source == "" {
+		e.Source = cloudevent.DefaultSource
+	}
+	override(&e, p.Metadata)
+	return e.Append(make([]byte, 0, len(p.Data)+len(p.Data)/3+512)), nil
+}
+
+// expirationOf is when a message with that ttlInSeconds ends, zero for never. What is no number of seconds is no end, as
+// in Dapr: the message is taken, and the broker gets the metadata as they are.
+func expirationOf(ttl string, now time.Time) time.Time {
+	const longest = math.MaxInt64 / int64(time.Second) // some 292 years
+	seconds, err := strconv.ParseInt(ttl, 10, 64)
+	if err != nil || seconds < 0 || seconds > longest {
+		return time.Time{}
+	}
+	return now.Add(time.Duration(seconds) * time.Second)
+}
+
+// override takes the attributes that the publisher names in metadata.
+func override(e *cloudevent.Envelope, metadata map[string]string) {
+	parent := ""
+	for name, value := range metadata {
+		if len(name) <= len(metadataEvent) || !strings.EqualFold(name[:len(metadataEvent)], metadataEvent) {
+			continue
+		}
+		switch strings.ToLower(name[len(metadataEvent):]) {
+		case "id":
+			e.ID = value
+		case "source":
+			e.Source = value
+		case "type":
+			e.Type = value
+		case "subject":
+			e.Subject = value
+		case "traceid":
+			e.TraceID = value
+		case "traceparent":
+			parent = value
+		case "tracestate":
+			e.TraceState = value
+		}
+	}
+	if parent != "" {
+		e.TraceID, e.TraceParent = parent, parent
+	}
+}
+
+// complete fills in what a CloudEvent of the application's own lacks.
+func (s *Service) complete(c *component, p *Publication, expiration time.Time) ([]byte, error) {
+	e, err := cloudevent.Parse(p.Data)
+	if err != nil {
+		return nil, syntaxError(p.Data, err)
+	}
+	e.Set("topic", p.Topic)
+	e.Set("pubsubname", c.name)
+	e.SetDefault("source", cloudevent.DefaultSource)
+	e.SetDefault("type", cloudevent.DefaultType)
+	e.SetDefault("specversion", cloudevent.SpecVersion)
+	e.SetDefault("time", time.Now().UTC().Format(time.RFC3339))
+	e.SetDefault("traceid", p.TraceParent)
+	e.SetDefault("traceparent", p.TraceParent)
+	e.SetDefault("tracestate", p.TraceState)
+	if !expiration.IsZero() {
+		e.Set("expiration", expiration.UTC().Format(time.RFC3339))
+	}
+	return e.Append(make([]byte, 0, len(p.Data)+256)), nil
+}
+
+// syntaxError tells where a text stops being JSON, in the words of encoding/json, as Dapr does; a text that is JSON has
+// another fault.
+func syntaxError(text []byte, fault error) error {
+	var value json.RawMessage
+	if err := json.Unmarshal(text, &value); err != nil {
+		return err
+	}
+	return fault
+}
+
+// traced are the metadata of a raw message: it has no envelope that could carry the trace of its publisher. They are a
+// copy where that has one, since the others belong to the caller.
+func (p *Publication) traced(metadata map[string]string) map[string]string {
+	if p.TraceParent == "" {
+		return metadata
+	}
+	all := make(map[string]string, len(metadata)+2)
+	maps.Copy(all, metadata)
+	all[metadataTraceID] = p.TraceParent
+	if p.TraceState != "" {
+		all[metadataTraceState] = p.TraceState
+	}
+	return all
+}
