@@ -2,6 +2,7 @@ package pubsub
 
 import (
 	"encoding/json"
+	"errors"
 	"maps"
 	"math"
 	"strconv"
@@ -18,7 +19,10 @@ func (s *Service) envelop(c *component, p *Publication) ([]byte, error) {
 	now := time.Now()
 	expiration := time.Time{}
 	if ttl, ok := p.Metadata[metadataTTL]; ok && !c.has(FeatureMessageTTL) {
-		expiration = expirationOf(ttl, now)
+		if expiration, ok = expirationOf(ttl, now); !ok {
+			// Dapr takes it, too, so that applications rely on it.
+			s.deps.Log.Warnf("a message to topic %s of pubsub %s never expires: its metadata %s is %q, want a whole number of seconds", p.Topic, c.name, metadataTTL, ttl)
+		}
 	}
 	if cloudevent.IsEvent(p.ContentType) {
 		return s.complete(c, p, expiration)
@@ -33,15 +37,17 @@ func (s *Service) envelop(c *component, p *Publication) ([]byte, error) {
 	return e.Append(make([]byte, 0, len(p.Data)+len(p.Data)/3+512)), nil
 }
 
-// expirationOf is when a message with that ttlInSeconds ends, zero for never. What is no number of seconds is no end, as
-// in Dapr: the message is taken, and the broker gets the metadata as they are.
-func expirationOf(ttl string, now time.Time) time.Time {
-	const longest = math.MaxInt64 / int64(time.Second) // some 292 years
+// expirationOf is when a message with that ttlInSeconds ends, zero for never; false where it is no number of seconds.
+func expirationOf(ttl string, now time.Time) (time.Time, bool) {
+	const longest = math.MaxInt64 / int64(time.Second) // some 292 years: what is longer has no end
 	seconds, err := strconv.ParseInt(ttl, 10, 64)
-	if err != nil || seconds < 0 || seconds > longest {
-		return time.Time{}
+	switch {
+	case err != nil && !errors.Is(err, strconv.ErrRange), seconds < 0:
+		return time.Time{}, false
+	case seconds > longest:
+		return time.Time{}, true
 	}
-	return now.Add(time.Duration(seconds) * time.Second)
+	return now.Add(time.Duration(seconds) * time.Second), true
 }
 
 // override takes the attributes that the publisher names in metadata.

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/sirupsen/logrus"
+
 	"github.com/daprd/daprd/pkg/pubsub"
 	"github.com/daprd/daprd/pkg/resiliency"
 )
@@ -71,7 +73,9 @@ func (o *outlet) texts() (texts []string) {
 // newOutlet makes a service of the app "pubapp" whose broker "pubsub" is an outlet.
 func newOutlet(t testing.TB, properties map[string]string) (*pubsub.Service, *outlet) {
 	t.Helper()
-	s, o := pubsub.NewService(pubsub.Deps{AppID: "pubapp", Policies: resiliency.New()}), &outlet{}
+	log := logrus.New()
+	log.SetOutput(t.Output())
+	s, o := pubsub.NewService(pubsub.Deps{AppID: "pubapp", Policies: resiliency.New(), Log: log}), &outlet{}
 	put(t, s, "pubsub", o, properties)
 	return s, o
 }
