@@ -125,6 +125,7 @@ type transport interface {
 	cryptoAPI
 	settingsAPI
 	bindingsAPI
+	publishAPI
 }
 
 type stateItem struct {
