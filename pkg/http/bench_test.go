@@ -112,3 +112,11 @@ func BenchmarkHandlers(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkPublish sends messages to a broker that keeps nothing.
+func BenchmarkPublish(b *testing.B) {
+	s := start(b, setup{})
+	body := `{"note":"` + strings.Repeat("x", 1013) + `"}`
+	raw := strings.Replace(request("POST", "/v1.0/publish/pubsub/t", body), "\r\n\r\n", "\r\nContent-Type: application/json\r\n\r\n", 1)
+	roundTrips(b, s, raw, "")
+}
