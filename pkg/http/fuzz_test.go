@@ -2,6 +2,7 @@ package http
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"net/http"
 	"net/url"
@@ -125,5 +126,34 @@ func FuzzConnection(f *testing.F) {
 			}
 		}
 		s.log.Reset()
+	})
+}
+
+// FuzzBulkEntry: an entry of a bulk publish has the data that its event says, or a fault.
+func FuzzBulkEntry(f *testing.F) {
+	for _, seed := range [][2]string{{`"text"`, "text/plain"}, {`{"a":1}`, "application/json"}, {`"AAH/"`, "application/octet-stream"}, {`null`, "text/plain"},
+		{`"!"`, "application/octet-stream"}, {`"x"`, ""}, {` [1] `, "application/cloudevents+json; x"}} {
+		f.Add([]byte(seed[0]), seed[1])
+	}
+	f.Fuzz(func(t *testing.T, event []byte, contentType string) {
+		body, err := json.Marshal([]map[string]any{{"entryId": "1", "event": json.RawMessage(event), "contentType": contentType}})
+		if err != nil {
+			return // the event is no JSON
+		}
+		var list []bulkEntry
+		if err := unmarshal(body, &list); err != nil {
+			t.Fatalf("%s: %v", body, err)
+		}
+		e := list[0].entry()
+		var text string
+		isText := json.Unmarshal(event, &text) == nil && bytes.Contains(event, []byte(`"`))
+		switch {
+		case e.Fault == nil && e.Data == nil:
+			t.Fatalf("%s: data %q and fault %v", body, e.Data, e.Fault)
+		case e.Fault == nil && contentType == "text/plain" && (!isText || string(e.Data) != text):
+			t.Fatalf("%s gave %q", body, e.Data)
+		case contentType == "application/json" && !json.Valid(e.Data):
+			t.Fatalf("%s gave %q", body, e.Data)
+		}
 	})
 }

@@ -82,14 +82,14 @@ func (c *recordedCall) fromHTTP(t *testing.T) (*pubsub.Publication, bool) {
 }
 
 // publishAgain does what was recorded; false means that there is nothing to do here.
-func (c *recordedCall) publishAgain(t *testing.T, s *pubsub.Service) (error, bool) {
+func (c *recordedCall) publishAgain(t *testing.T, s *pubsub.Service) (done bool, err error) {
 	t.Helper()
 	if c.Publish.HTTP != nil {
 		p, single := c.fromHTTP(t)
 		if !single {
-			return nil, false
+			return false, nil
 		}
-		return s.Publish(t.Context(), "pubsub", p), true
+		return true, s.Publish(t.Context(), "pubsub", p)
 	}
 	if strings.HasSuffix(c.Publish.GRPC.Call, "/PublishEvent") {
 		var req runtimev1.PublishEventRequest
@@ -100,7 +100,7 @@ func (c *recordedCall) publishAgain(t *testing.T, s *pubsub.Service) (error, boo
 		} else if c.Name == "grpc traceparent" {
 			p.TraceParent = "00-cccccccccccccccccccccccccccccccc-dddddddddddddddd-01" // the recording has no metadata of requests
 		}
-		return s.Publish(t.Context(), "pubsub", p), true
+		return true, s.Publish(t.Context(), "pubsub", p)
 	}
 	var req runtimev1.BulkPublishRequest
 	unmarshal(t, c.Publish.GRPC.Request[0].B64, &req)
@@ -108,8 +108,8 @@ func (c *recordedCall) publishAgain(t *testing.T, s *pubsub.Service) (error, boo
 	for _, e := range req.GetEntries() {
 		entries = append(entries, pubsub.Entry{ID: e.GetEntryId(), Data: e.GetEvent(), ContentType: e.GetContentType(), Metadata: e.GetMetadata()})
 	}
-	_, err := s.PublishBulk(t.Context(), "pubsub", &pubsub.Publication{Topic: req.GetTopic(), Metadata: req.GetMetadata()}, entries)
-	return err, true
+	_, err = s.PublishBulk(t.Context(), "pubsub", &pubsub.Publication{Topic: req.GetTopic(), Metadata: req.GetMetadata()}, entries)
+	return true, err
 }
 
 func unmarshal(t *testing.T, text []byte, m proto.Message) {
@@ -138,7 +138,7 @@ func TestPublishesLikeDapr(t *testing.T) {
 	for _, call := range recordedCalls(t) {
 		t.Run(call.Name, func(t *testing.T) {
 			s, out := newOutlet(t, nil)
-			err, done := call.publishAgain(t, s)
+			done, err := call.publishAgain(t, s)
 			if !done {
 				return
 			}
