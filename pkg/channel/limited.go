@@ -87,7 +87,7 @@ func (l *limited) wait(ctx context.Context) error {
 	case l.slots <- struct{}{}:
 		return nil
 	case <-ctx.Done():
-		return ctx.Err()
+		return &missed{ctx.Err(), false}
 	}
 }
 

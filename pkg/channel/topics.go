@@ -3,11 +3,7 @@ package channel
 import (
 	"context"
 	"errors"
-	"net"
 	"strings"
-
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 
 	"github.com/daprd/daprd/pkg/config"
 )
@@ -15,11 +11,12 @@ import (
 // Subscriber is the application as a receiver of messages.
 type Subscriber interface {
 	// Subscriptions are the topics that the application itself asks for (GET /dapr/subscribe or
-	// ListTopicSubscriptions), once per start. An application that does not implement the call has none.
+	// ListTopicSubscriptions), once per start. An application that does not implement the call has none. An error that
+	// is ErrUnusable is about what it answered; any other means that it may answer when it is asked again.
 	Subscriptions(ctx context.Context) ([]config.TopicSubscription, error)
 	// Deliver brings one message. The error is about reaching the application, which then has not judged the
-	// message: Unreached tells whether it has seen it at all. What the application said, an error status included, is
-	// the answer.
+	// message: Unreached and BrokenOff tell how far the message came. What the application said, an error status
+	// included, is the answer.
 	Deliver(ctx context.Context, event *TopicEvent) (TopicAnswer, error)
 	// DeliverBulk brings several messages in one call and gives an answer for each, in their order.
 	DeliverBulk(ctx context.Context, events *BulkTopicEvent) ([]TopicAnswer, error)
@@ -78,21 +75,16 @@ type TopicAnswer struct {
 	Unhandled bool
 }
 
+// ErrUnusable is in errors about what the application answered when it was asked for its topics.
+var ErrUnusable = errors.New("the application's answer cannot be used")
+
+// unusable keeps the text of an error that is ErrUnusable.
+type unusable struct{ error }
+
+func (unusable) Is(target error) bool { return target == ErrUnusable }
+
 // bulkType is the type of a bulk message.
 const bulkType = "com.dapr.event.sent.bulk"
-
-// Unreached says whether an error of a call means that the application has seen nothing of it: nobody listens, or it
-// is known to be unwell.
-func Unreached(err error) bool {
-	var broken *net.OpError
-	switch {
-	case errors.Is(err, ErrUnhealthy):
-		return true
-	case errors.As(err, &broken):
-		return broken.Op == "dial"
-	}
-	return status.Code(err) == codes.Unavailable && strings.Contains(err.Error(), "Error while dialing")
-}
 
 // cut bounds what is shown of an application's own words.
 func cut(text string) string {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
@@ -54,9 +55,10 @@ func (a *grpcApp) Deliver(ctx context.Context, e *TopicEvent) (TopicAnswer, erro
 	if err != nil {
 		return TopicAnswer{Verdict: Retry, Status: int(codes.Internal), Reason: err.Error()}, nil
 	}
-	answer, err := runtimev1.NewAppCallbackClient(a.conn).OnTopicEvent(a.eventContext(ctx, e.Metadata, e.PubSub, e.TraceParent), message)
+	var signs signs
+	answer, err := runtimev1.NewAppCallbackClient(a.conn).OnTopicEvent(a.eventContext(ctx, e.Metadata, e.PubSub, e.TraceParent), message, signs.watch()...)
 	if err != nil {
-		return refusalOf(ctx, err)
+		return refusalOf(ctx, err, &signs)
 	}
 	return verdictOf(answer.GetStatus()), nil
 }
@@ -84,15 +86,23 @@ func (a *grpcApp) eventContext(ctx context.Context, broker map[string]string, pu
 	return metadata.NewOutgoingContext(ctx, md)
 }
 
-// refusalOf tells what the application answered from what it never saw.
-func refusalOf(ctx context.Context, err error) (TopicAnswer, error) {
-	if ctx.Err() != nil {
-		return TopicAnswer{}, ctx.Err()
-	}
-	if Unreached(err) {
-		return TopicAnswer{}, err
-	}
+// signs are what the application itself has sent of an answer, which every answer has something of.
+type signs struct{ header, trailer metadata.MD }
+
+func (s *signs) watch() []grpc.CallOption {
+	return []grpc.CallOption{grpc.Header(&s.header), grpc.Trailer(&s.trailer)}
+}
+
+// refusalOf tells what the application answered from a call that has no answer. The code alone does not: an application
+// may pass on that it could not reach somebody else.
+func refusalOf(ctx context.Context, err error, from *signs) (TopicAnswer, error) {
 	st := status.Convert(err)
+	switch answered := len(from.header)+len(from.trailer) > 0; {
+	case ctx.Err() != nil:
+		return TopicAnswer{}, ctx.Err()
+	case !answered && (st.Code() == codes.Unavailable || st.Code() == codes.Canceled):
+		return TopicAnswer{}, &missed{err, !strings.Contains(st.Message(), "Error while dialing")}
+	}
 	answer := TopicAnswer{Verdict: Retry, Status: int(st.Code()), Reason: fmt.Sprintf("%s: %s", st.Code(), cut(st.Message()))}
 	if st.Code() == codes.Unimplemented {
 		answer.Verdict, answer.Unhandled = Drop, true
@@ -159,12 +169,13 @@ func (a *grpcApp) DeliverBulk(ctx context.Context, e *BulkTopicEvent) ([]TopicAn
 		return sameForAll(TopicAnswer{Verdict: Retry, Status: int(codes.Internal), Reason: err.Error()}, len(e.Entries)), nil
 	}
 	call := a.eventContext(ctx, e.Metadata, e.PubSub, "")
-	answer, err := runtimev1.NewAppCallbackClient(a.conn).OnBulkTopicEvent(call, request)
+	var signs signs
+	answer, err := runtimev1.NewAppCallbackClient(a.conn).OnBulkTopicEvent(call, request, signs.watch()...)
 	if status.Code(err) == codes.Unimplemented {
-		answer, err = runtimev1.NewAppCallbackAlphaClient(a.conn).OnBulkTopicEventAlpha1(call, request)
+		answer, err = runtimev1.NewAppCallbackAlphaClient(a.conn).OnBulkTopicEventAlpha1(call, request, signs.watch()...)
 	}
 	if err != nil {
-		refused, err := refusalOf(ctx, err)
+		refused, err := refusalOf(ctx, err, &signs)
 		if refused.Unhandled {
 			refused = TopicAnswer{Status: refused.Status} // nobody handles them: all are done with, as in Dapr
 		}

@@ -105,7 +105,7 @@ func subscriptions(ctx context.Context, app invoker, appID string) ([]config.Top
 	case http.StatusNotFound:
 		return nil, nil
 	default:
-		return nil, fmt.Errorf("app returned http status code %d from subscription endpoint", res.Status)
+		return nil, unusable{fmt.Errorf("app returned http status code %d from subscription endpoint", res.Status)}
 	}
 	body, err := io.ReadAll(io.LimitReader(res.Body.Reader(), maxConfiguration))
 	if err != nil {
@@ -120,7 +120,7 @@ func parseSubscriptions(body []byte) ([]config.TopicSubscription, error) {
 		return nil, nil
 	}
 	if err := json.Unmarshal(body, &list); err != nil {
-		return nil, fmt.Errorf("error getting topics from app: GET /dapr/subscribe: want a JSON array of {pubsubname, topic, route}: %w", err)
+		return nil, unusable{fmt.Errorf("error getting topics from app: GET /dapr/subscribe: want a JSON array of {pubsubname, topic, route}: %w", err)}
 	}
 	all := make([]config.TopicSubscription, len(list))
 	for i := range list {

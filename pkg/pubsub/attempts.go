@@ -36,10 +36,10 @@ func (a *attempts) failed(id string) int {
 }
 
 // done forgets a message.
-func (a *attempts) done(id string) {
+func (a *attempts) done(c *consumer, m *Message) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.counts.Len() > 0 {
-		a.counts.Remove(id)
+		a.counts.Remove(c.name(m))
 	}
 }

@@ -73,6 +73,9 @@ type SubscribeRequest struct {
 	Metadata map[string]string
 	// Batch is how many messages one call of deliver may bring.
 	Batch Batch
+	// InFlight is the most calls of deliver at once that the subscriber wants, 0 for as many as the broker makes. With 1
+	// order is kept over failures, where the broker can keep it.
+	InFlight int
 	// Durable says that the subscription comes back when it has ended: a broker that keeps messages for subscribers
 	// alone keeps them meanwhile. Forgetter ends that.
 	Durable bool

@@ -2,6 +2,7 @@ package pubsub
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -11,7 +12,6 @@ import (
 
 	"github.com/daprd/daprd/pkg/channel"
 	"github.com/daprd/daprd/pkg/config"
-	"github.com/daprd/daprd/pkg/resiliency"
 )
 
 // Receiver takes messages: the application, or who holds a streaming subscription open.
@@ -43,8 +43,9 @@ type consumer struct {
 	routes  *routes
 	to      Receiver
 	raw     bool
-	// limit is how often a message may fail, 0 for no end.
+	// limit is how often a message may fail, 0 for no end; slots bounds the calls at once, nil for no bound.
 	limit    int
+	slots    chan struct{}
 	attempts *attempts
 
 	// taking ends when no more messages are taken; hard ends when those in hand are given back at once.
@@ -69,8 +70,6 @@ const (
 	// for an application that is not there.
 	firstPause   = 100 * time.Millisecond
 	longestPause = 10 * time.Second
-	// initRetries is the policy by which the application is asked for its topics.
-	initRetries = resiliency.InitializationRetries
 )
 
 // newConsumer prepares a subscription; nil if it is unusable, which is logged.
@@ -83,7 +82,7 @@ func (s *Service) newConsumer(w wish, to Receiver) *consumer {
 	c := &consumer{service: s, wish: w, to: to, attempts: newAttempts(), done: make(chan struct{})}
 	var err error
 	if c.routes, err = newRoutes(w.Rules); err == nil {
-		c.limit, err = s.limit(w)
+		err = c.bound()
 	}
 	if err != nil {
 		log.Errorf("Failed to start subscription for pubsub %s, topic %s: %s", w.PubSub, w.Topic, err)
@@ -95,21 +94,20 @@ func (s *Service) newConsumer(w wish, to Receiver) *consumer {
 	return c
 }
 
-// limit is the subscription's own maxDeliveryAttempts, else the component's.
-func (s *Service) limit(w wish) (int, error) {
-	for name, value := range w.Metadata {
-		if strings.EqualFold(name, propertyMaxAttempts) {
-			n, err := parseAttempts(value)
-			if err != nil {
-				return 0, fmt.Errorf("metadata %s: %w", propertyMaxAttempts, err)
-			}
-			return n, nil
-		}
+// bound reads the subscription's bounds.
+func (c *consumer) bound() error {
+	var settings Settings
+	if component, ok := c.service.brokers.Look(c.wish.PubSub); ok {
+		settings = component.settings
 	}
-	if c, ok := s.brokers.Look(w.PubSub); ok {
-		return c.settings.MaxAttempts, nil
+	settings, err := settings.bounds(c.wish.Metadata)
+	if err != nil {
+		return err
 	}
-	return 0, nil
+	if c.limit = settings.MaxAttempts; settings.MaxInFlight > 0 {
+		c.slots = make(chan struct{}, settings.MaxInFlight)
+	}
+	return nil
 }
 
 // begin subscribes, in a goroutine that end waits for, when the one before has let go of the topic.
@@ -127,8 +125,8 @@ func (c *consumer) begin(before *consumer) {
 
 // run keeps the subscription going until it is ended.
 func (c *consumer) run(established func()) {
-	defer close(c.done)
 	defer c.cut()
+	defer close(c.done)
 	pause, begun := firstPause, false
 	for c.taking.Err() == nil {
 		err := c.subscribe(func() {
@@ -163,13 +161,13 @@ func (c *consumer) subscribe(established func()) error {
 		return denied(c.wish)
 	}
 	request := &SubscribeRequest{Topic: component.settings.TopicPrefix + c.wish.Topic, Metadata: c.wish.Metadata, Durable: c.wish.source != Streaming,
-		Established: established}
+		InFlight: cap(c.slots), Established: established}
 	handle := func(ctx context.Context, messages []*Message) []error { return c.each(ctx, component, messages) }
 	if _, ok := c.to.(bulkReceiver); ok && c.wish.Bulk.Enabled {
 		request.Batch = batch(c.wish.Bulk)
 		handle = func(ctx context.Context, messages []*Message) []error { return c.together(ctx, component, messages) }
 	}
-	if err := component.broker.Subscribe(c.taking, request, handle); err != nil {
+	if err := component.broker.Subscribe(c.taking, request, c.bounding(handle)); err != nil {
 		return err
 	}
 	if f, ok := component.broker.(Forgetter); ok && c.forget {
@@ -177,6 +175,25 @@ func (c *consumer) subscribe(established func()) error {
 	}
 	return nil
 }
+
+// bounding makes calls wait for a slot. Messages whose subscription ends meanwhile are given back.
+func (c *consumer) bounding(handle Handler) Handler {
+	if c.slots == nil {
+		return handle
+	}
+	return func(ctx context.Context, messages []*Message) []error {
+		select {
+		case c.slots <- struct{}{}:
+			defer func() { <-c.slots }()
+			return handle(ctx, messages)
+		case <-c.taking.Done():
+		case <-ctx.Done():
+		}
+		return slices.Repeat([]error{errNoSlot}, len(messages))
+	}
+}
+
+var errNoSlot = errors.New("the subscription has as many messages in hand as it may (maxInFlight)")
 
 // batch bounds what a bulk delivery may ask for.
 func batch(b config.BulkSubscribe) Batch {

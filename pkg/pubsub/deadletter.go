@@ -13,7 +13,7 @@ const deadLetterTime = 30 * time.Second
 // broker. An error means that it has to be delivered again, since it could not be put there.
 func (c *consumer) discard(component *component, m *Message) error {
 	if c.wish.DeadLetterTopic == "" {
-		c.attempts.done(m.ID)
+		c.attempts.done(c, m)
 		return nil
 	}
 	if err := c.bury(component, m); err != nil {
@@ -21,7 +21,7 @@ func (c *consumer) discard(component *component, m *Message) error {
 			m.ID, c.wish.Topic, c.wish.DeadLetterTopic, err)
 		return err
 	}
-	c.attempts.done(m.ID)
+	c.attempts.done(c, m)
 	return nil
 }
 

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/daprd/daprd/pkg/channel"
 	"github.com/daprd/daprd/pkg/config"
 )
 
@@ -21,9 +20,14 @@ type deliveries struct {
 	declared, asked []config.TopicSubscription
 	// running: the application takes messages. ended: the sidecar is shutting down.
 	running, ended bool
+	// unasked: the application has not been asked for its topics, or has not answered. asking is the question that goes on
+	// beside everything else, nil for none.
+	unasked bool
+	asking  *question
 	// toApp are the subscriptions of the application by broker and topic; streams those that somebody holds open.
-	toApp   map[identity]*consumer
-	streams map[*consumer]struct{}
+	toApp     map[identity]*consumer
+	streams   map[*consumer]struct{}
+	streaming sync.WaitGroup
 }
 
 // identity is what there is at most one subscription of the application for.
@@ -38,6 +42,7 @@ func (d *deliveries) added() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.reconcile()
+	d.askOn()
 }
 
 // removed ends the subscriptions of a broker that is going out of service, and waits until what it has in hand is
@@ -70,7 +75,8 @@ func (s *Service) Declare(subscriptions []config.TopicSubscription) {
 	d.reconcile()
 }
 
-// Start asks the application for its topics and begins to deliver. It does nothing when that has begun already.
+// Start asks the application for its topics and begins to deliver. It does nothing when that has begun already. An
+// application that does not answer is asked on; what Subscription resources say is delivered meanwhile.
 func (s *Service) Start(ctx context.Context) error {
 	d := s.deliveries
 	d.mu.Lock()
@@ -85,43 +91,22 @@ func (s *Service) Start(ctx context.Context) error {
 	if running || !ok {
 		return nil
 	}
-	asked, err := s.ask(ctx, app)
-	if err != nil {
-		return err
+	asked, answered := s.ask(ctx, app)
+	if ctx.Err() != nil {
+		return ctx.Err()
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.asked, d.running = asked, !d.ended
+	if d.unasked = !answered; answered {
+		d.asked = asked
+	}
+	d.running = !d.ended
 	d.reconcile()
+	d.askOn()
 	if s.brokers.Len() > 0 {
 		d.announce()
 	}
 	return nil
-}
-
-// ask gives the application's own subscriptions. Without a broker nobody asks, as in Dapr.
-func (s *Service) ask(ctx context.Context, app channel.App) ([]config.TopicSubscription, error) {
-	if s.brokers.Len() == 0 || s.deps.SkipAppSubscriptions {
-		return nil, nil
-	}
-	schedule := s.deps.Policies.Retries(initRetries).Begin()
-	for {
-		asked, err := app.Subscriptions(ctx)
-		if err == nil || !channel.Unreached(err) || ctx.Err() != nil {
-			if err != nil {
-				s.deps.Log.Error(err)
-			}
-			return asked, ctx.Err()
-		}
-		pause, again := schedule.Next(0)
-		if !again {
-			s.deps.Log.Error(err)
-			return nil, nil
-		}
-		if err := wait(ctx, pause); err != nil {
-			return nil, err
-		}
-	}
 }
 
 // Stop ends delivery to the application, streaming subscriptions excepted, and waits for the messages in hand until
@@ -130,8 +115,9 @@ func (s *Service) Stop(ctx context.Context) error {
 	d := s.deliveries
 	d.mu.Lock()
 	d.running = false
-	ending := d.takeAll()
+	ending, asking := d.takeAll(), d.stopAsking()
 	d.mu.Unlock()
+	asking.wait()
 	return endAll(ctx, ending)
 }
 
@@ -140,12 +126,15 @@ func (s *Service) Drain(ctx context.Context) error {
 	d := s.deliveries
 	d.mu.Lock()
 	d.running, d.ended = false, true
-	ending := d.takeAll()
+	ending, asking := d.takeAll(), d.stopAsking()
 	for stream := range d.streams {
 		ending = append(ending, stream)
 	}
 	d.mu.Unlock()
-	return endAll(ctx, ending)
+	asking.wait()
+	err := endAll(ctx, ending)
+	d.streaming.Wait()
+	return err
 }
 
 func (d *deliveries) takeAll() (all []*consumer) {
@@ -190,14 +179,8 @@ func Check(s config.TopicSubscription) error {
 	if _, err := newRoutes(s.Rules); err != nil {
 		return err
 	}
-	for name, value := range s.Metadata {
-		if strings.EqualFold(name, propertyMaxAttempts) {
-			if _, err := parseAttempts(value); err != nil {
-				return fmt.Errorf("metadata %s: %w", propertyMaxAttempts, err)
-			}
-		}
-	}
-	return nil
+	_, err := Settings{}.bounds(s.Metadata)
+	return err
 }
 
 // reconcile makes the subscriptions what they should be. The caller holds the lock.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
 	"github.com/google/uuid"
@@ -13,7 +12,6 @@ import (
 
 	"github.com/daprd/daprd/pkg/channel"
 	"github.com/daprd/daprd/pkg/cloudevent"
-	"github.com/daprd/daprd/pkg/resiliency"
 )
 
 // The outcomes of a delivery in metrics.
@@ -26,23 +24,31 @@ const (
 // refused is a message that the application has judged and not taken.
 type refused struct{ answer channel.TopicAnswer }
 
+// refusal is the error of an answer, with its status for policies that match statuses.
+func refusal(answer channel.TopicAnswer) error {
+	r := &refused{answer}
+	switch {
+	case answer.Status >= 300:
+		return &refusedHTTP{r}
+	case answer.Status > 0 && answer.Status < 100:
+		return &refusedGRPC{r}
+	}
+	return r
+}
+
 // Error is the application's reason.
 func (r *refused) Error() string { return r.answer.Reason }
 
-// HTTPStatus is for policies that match statuses; 0 where the answer has none that says failure.
-func (r *refused) HTTPStatus() int {
-	if r.answer.Status >= 300 {
-		return r.answer.Status
-	}
-	return 0
-}
+type refusedHTTP struct{ *refused }
 
-// GRPCStatus is for policies that match codes.
-func (r *refused) GRPCStatus() *status.Status {
-	if r.answer.Status > 0 && r.answer.Status < 100 {
-		return status.New(codes.Code(r.answer.Status), r.answer.Reason)
-	}
-	return nil
+// HTTPStatus is that of the answer.
+func (r *refusedHTTP) HTTPStatus() int { return r.answer.Status }
+
+type refusedGRPC struct{ *refused }
+
+// GRPCStatus is that of the answer.
+func (r *refusedGRPC) GRPCStatus() *status.Status {
+	return status.New(codes.Code(r.answer.Status), r.answer.Reason)
 }
 
 // letter is a message that has been read.
@@ -51,6 +57,18 @@ type letter struct {
 	event   cloudevent.Event
 	body    []byte
 	path    string
+}
+
+// name is what failures of the message are counted under: the broker's id, else that of the event, unless the
+// subscription itself makes the event; "" for none.
+func (c *consumer) name(m *Message) string {
+	if m.ID != "" || c.raw {
+		return m.ID
+	}
+	if event, err := cloudevent.Parse(m.Data); err == nil && event.Text("id") != "" {
+		return event.Text("source") + " " + event.Text("id")
+	}
+	return ""
 }
 
 // each delivers one message after the other.
@@ -82,19 +100,10 @@ func (c *consumer) one(given context.Context, component *component, m *Message) 
 	if err == nil {
 		answer, err = c.deliver(ctx, component, l)
 	}
-	outcome := outcomeOf(answer, err)
-	component.count.delivered(c.wish.Topic, outcome, time.Since(began))
-	return c.settle(ctx, component, m, answer, err)
-}
-
-func outcomeOf(answer channel.TopicAnswer, err error) string {
-	switch {
-	case err != nil:
-		return outcomeRetry
-	case answer.Verdict == channel.Drop:
-		return outcomeDrop
-	}
-	return outcomeSuccess
+	elapsed := time.Since(began)
+	outcome, err := c.settle(ctx, component, m, answer, err)
+	component.count.delivered(c.wish.Topic, outcome, elapsed)
+	return err
 }
 
 // bounded is the context of a delivery: it ends when messages are given back at once, and with the broker's own bound.
@@ -143,74 +152,46 @@ func contentType(m *Message) string {
 }
 
 // deliver brings a letter to the application under the inbound policy. While the application cannot be reached the
-// letter waits: that is nobody's failure. The error is *refused when the application has judged it.
+// letter waits: that is nobody's failure. The error is a refusal when the application has judged it.
 func (c *consumer) deliver(ctx context.Context, component *component, l *letter) (answer channel.TopicAnswer, err error) {
 	event := channel.TopicEvent{PubSub: c.wish.PubSub, Topic: c.wish.Topic, Path: l.path, Body: l.body, Metadata: l.message.Metadata}
 	if !c.raw {
 		event.TraceParent = l.event.TraceParent()
 	}
-	err = c.reaching(ctx, func() error {
-		return component.inbound.Run(ctx, func(ctx context.Context) (err error) {
-			if answer, err = c.to.Deliver(ctx, &event); err == nil && answer.Verdict == channel.Retry {
-				return &refused{answer}
-			}
-			return err
-		})
+	err = c.reaching(ctx, component, func(ctx context.Context) (err error) {
+		if answer, err = c.to.Deliver(ctx, &event); err == nil && answer.Verdict == channel.Retry {
+			return refusal(answer)
+		}
+		return err
 	})
 	return answer, err
 }
 
-// reaching tries until the application has been reached, or ctx or the taking of messages ends.
-func (c *consumer) reaching(ctx context.Context, try func() error) error {
-	for pause := firstPause; ; pause = min(2*pause, longestPause) {
-		err := try()
-		if !waits(err) || ctx.Err() != nil {
-			if err == nil || !waits(err) {
-				c.reached()
-			}
-			return err
-		}
-		c.hold(err)
-		if c.taking.Err() != nil {
-			return err // it ends: the message is given back rather than held
-		}
-		if stopped := either(ctx, c.taking, jittered(pause)); stopped {
-			return err
-		}
-	}
-}
-
-// waits says whether an error means that the application has not been asked: nobody listens, or a breaker is open.
-func waits(err error) bool {
-	var open *resiliency.OpenError
-	return err != nil && (channel.Unreached(err) || errors.As(err, &open))
-}
-
-// settle ends a message by what became of it.
-func (c *consumer) settle(ctx context.Context, component *component, m *Message, answer channel.TopicAnswer, err error) error {
+// settle ends a message by what became of it, and says how that counts. An error means that it is delivered again.
+func (c *consumer) settle(ctx context.Context, component *component, m *Message, answer channel.TopicAnswer, err error) (string, error) {
 	log := c.service.deps.Log
 	switch {
 	case err == nil && answer.Verdict == channel.Success:
-		c.attempts.done(m.ID)
-		return nil
+		c.attempts.done(c, m)
+		return outcomeSuccess, nil
 	case err == nil && answer.Unhandled:
 		log.Errorf("non-retriable error returned from app while processing pub/sub event %s: %s. status code returned: %d", m.ID, answer.Reason, answer.Status)
 		if answer.Status < 100 {
-			return nil // a gRPC application without the call: done with, as in Dapr
+			return outcomeDrop, nil // a gRPC application without the call: done with, as in Dapr
 		}
-		return c.discard(component, m)
+		return outcomeDrop, c.discard(component, m)
 	case err == nil:
 		log.Warnf("DROP status returned from app while processing pub/sub event %s of topic %s", m.ID, c.wish.Topic)
-		return c.discard(component, m)
-	case waits(err), c.hard.Err() != nil, errors.Is(err, ErrStreamClosed):
-		return err // not judged: it is nobody's attempt
+		return outcomeDrop, c.discard(component, m)
+	case c.unjudged(ctx, err):
+		return outcomeRetry, err
 	}
-	count := c.attempts.failed(m.ID)
+	count := c.attempts.failed(c.name(m))
 	log.Warnf("retriable error returned from app while processing pub/sub event %s, topic: %s, attempt %d: %s", m.ID, c.wish.Topic, count, err)
 	if limit := c.attemptsAllowed(); limit > 0 && count >= limit {
-		return c.giveUp(component, m, count)
+		return outcomeDrop, c.giveUp(component, m, count)
 	}
-	return err
+	return outcomeRetry, err
 }
 
 // attemptsAllowed is 0 for no end. With a dead letter topic and no limit a first failure goes there, as in Dapr.
@@ -219,25 +200,4 @@ func (c *consumer) attemptsAllowed() int {
 		return 1
 	}
 	return c.limit
-}
-
-func wait(ctx context.Context, pause time.Duration) error { return resiliency.Wait(ctx, pause) }
-
-// either waits for the pause; true when one of the contexts ended before.
-func either(a, b context.Context, pause time.Duration) bool {
-	timer := time.NewTimer(pause)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return false
-	case <-a.Done():
-		return true
-	case <-b.Done():
-		return true
-	}
-}
-
-// jittered keeps many that wait from coming back at once.
-func jittered(pause time.Duration) time.Duration {
-	return pause/2 + rand.N(pause/2+1)
 }

@@ -14,11 +14,13 @@ const (
 	propertyPublishingScopes   = "publishingScopes"
 	propertySubscriptionScopes = "subscriptionScopes"
 	propertyMaxAttempts        = "maxDeliveryAttempts"
+	propertyMaxInFlight        = "maxInFlight"
 )
 
 // PropertyNames are the properties that the block itself reads.
 func PropertyNames() []string {
-	return []string{propertyAllowedTopics, propertyProtectedTopics, propertyPublishingScopes, propertySubscriptionScopes, propertyMaxAttempts}
+	return []string{propertyAllowedTopics, propertyProtectedTopics, propertyPublishingScopes, propertySubscriptionScopes, propertyMaxAttempts,
+		propertyMaxInFlight}
 }
 
 // Settings are what the block itself reads of a component's properties.
@@ -29,6 +31,9 @@ type Settings struct {
 	publishing, subscribing map[string][]string
 	// MaxAttempts is how often a message may fail before it is given up, 0 for no end (docs/delivery.md).
 	MaxAttempts int
+	// MaxInFlight is how many calls of the application each subscription makes at once, 0 for as many as the broker
+	// brings.
+	MaxInFlight int
 	// TopicPrefix stands before every topic on the broker: the namespace, where the manifest uses {namespace}.
 	TopicPrefix string
 }
@@ -46,24 +51,45 @@ func ParseSettings(properties map[string]string) (Settings, error) {
 			s.publishing = scopes(value)
 		case strings.EqualFold(name, propertySubscriptionScopes):
 			s.subscribing = scopes(value)
-		case strings.EqualFold(name, propertyMaxAttempts):
-			n, err := parseAttempts(value)
-			if err != nil {
-				return s, fmt.Errorf("metadata property %s: %w", propertyMaxAttempts, err)
+		default:
+			if err := s.readBound(name, value); err != nil {
+				return s, fmt.Errorf("metadata property %w", err)
 			}
-			s.MaxAttempts = n
 		}
 	}
 	return s, nil
 }
 
-func parseAttempts(text string) (int, error) {
-	n, err := strconv.Atoi(strings.TrimSpace(text))
-	if text == "" {
+// readBound reads the properties that a subscription may have in its own metadata, too. Errors begin with the name.
+func (s *Settings) readBound(name, value string) (err error) {
+	for property, bound := range map[string]*int{propertyMaxAttempts: &s.MaxAttempts, propertyMaxInFlight: &s.MaxInFlight} {
+		if !strings.EqualFold(name, property) {
+			continue
+		}
+		if *bound, err = parseBound(value); err != nil {
+			return fmt.Errorf("%s: %w", property, err)
+		}
+	}
+	return nil
+}
+
+// bounds are those of a subscription: its own, else its component's.
+func (s Settings) bounds(metadata map[string]string) (Settings, error) {
+	for name, value := range metadata {
+		if err := s.readBound(name, value); err != nil {
+			return s, fmt.Errorf("metadata %w", err)
+		}
+	}
+	return s, nil
+}
+
+func parseBound(text string) (int, error) {
+	if text = strings.TrimSpace(text); text == "" {
 		return 0, nil
 	}
+	n, err := strconv.Atoi(text)
 	if err != nil || n < 0 {
-		return 0, fmt.Errorf("%q is not usable: want a whole number, 0 for no end", text)
+		return 0, fmt.Errorf("%q is not usable: want a whole number, 0 for no bound", text)
 	}
 	return n, nil
 }

@@ -37,33 +37,40 @@ func (s *Service) Stream(ctx context.Context, subscription config.TopicSubscript
 		return errors.New("the metadata of the subscription cannot be used; the log tells why")
 	}
 	c.impatient = true
-	if !s.deliveries.enter(c) {
+	if !s.deliveries.enter(c, established) {
 		e := apierr.PubSubMetadata.New(errClosing)
 		return e.WithResource("pubsub", subscription.PubSub, e.Message).WithMetadata()
 	}
-	defer s.deliveries.leave(c)
-	go c.run(established)
 	select {
 	case <-ctx.Done():
+		c.stop()
 		c.cut()
-		_ = c.end(context.Background())
 		return ctx.Err()
+	case <-c.hard.Done(): // or it is over
+	}
+	select {
 	case <-c.done:
 		if c.refusal != nil {
 			return fmt.Errorf("failed to subscribe to topic %s: %w", subscription.Topic, c.refusal)
 		}
-		return ErrStreamClosed
+	default:
 	}
+	return ErrStreamClosed
 }
 
-func (d *deliveries) enter(c *consumer) bool {
+// enter begins a streaming subscription. The deliveries own it: when it is cut off, whoever holds the stream open lets go
+// of it at once, which is what frees a message that is being written to a client that does not read.
+func (d *deliveries) enter(c *consumer, established func()) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.ended {
-		c.cut()
 		return false
 	}
 	d.streams[c] = struct{}{}
+	d.streaming.Go(func() {
+		defer d.leave(c)
+		c.run(established)
+	})
 	return true
 }
 

@@ -24,7 +24,7 @@ func (c *consumer) together(given context.Context, component *component, message
 		l, err := c.open(m)
 		switch {
 		case err != nil:
-			errs[i] = c.settle(ctx, component, m, channel.TopicAnswer{}, err)
+			_, errs[i] = c.settle(ctx, component, m, channel.TopicAnswer{}, err)
 		case l == nil:
 			errs[i] = c.discard(component, m)
 		default:
@@ -50,36 +50,35 @@ func (c *consumer) group(ctx context.Context, component *component, path string,
 		ids[i] = uuid.NewString()
 	}
 	left := members
-	err := c.reaching(ctx, func() error {
-		return component.inbound.Run(ctx, func(ctx context.Context) error {
-			said, err := c.to.(bulkReceiver).DeliverBulk(ctx, c.bulk(path, letters, left, ids))
-			if err != nil {
-				return err
+	err := c.reaching(ctx, component, func(ctx context.Context) error {
+		said, err := c.to.(bulkReceiver).DeliverBulk(ctx, c.bulk(path, letters, left, ids))
+		if err != nil {
+			return err
+		}
+		var again []int
+		var first error
+		for k, i := range left {
+			if answers[i] = said[k]; said[k].Verdict != channel.Retry {
+				continue
 			}
-			var again []int
-			var first error
-			for k, i := range left {
-				if answers[i] = said[k]; said[k].Verdict != channel.Retry {
-					continue
-				}
-				if again = append(again, i); first == nil {
-					first = &refused{said[k]}
-				}
+			if again = append(again, i); first == nil {
+				first = refusal(said[k])
 			}
-			left = again
-			return first
-		})
+		}
+		left = again
+		return first
 	})
 	failed := make(map[int]error, len(left))
 	for _, i := range left {
 		if failed[i] = err; answers[i].Verdict == channel.Retry {
-			failed[i] = &refused{answers[i]}
+			failed[i] = refusal(answers[i])
 		}
 	}
 	counts := map[string]int{}
 	for _, i := range members {
-		counts[outcomeOf(answers[i], failed[i])]++
-		errs[i] = c.settle(ctx, component, letters[i].message, answers[i], failed[i])
+		var outcome string
+		outcome, errs[i] = c.settle(ctx, component, letters[i].message, answers[i], failed[i])
+		counts[outcome]++
 	}
 	for outcome, n := range counts {
 		component.count.deliveredBulk(c.wish.Topic, outcome, n, time.Since(began))

@@ -115,7 +115,7 @@ func (b *broker) Subscribe(ctx context.Context, req *pubsub.SubscribeRequest, de
 	defer b.leave(q, req.Durable)
 	req.Established()
 	var wait sync.WaitGroup
-	for range b.settings.Concurrency {
+	for range workers(b.settings.Concurrency, req.InFlight) {
 		wait.Go(func() { q.read(ctx, req.Batch, b.settings.RedeliverInterval, deliver) })
 	}
 	wait.Wait()
@@ -123,6 +123,14 @@ func (b *broker) Subscribe(ctx context.Context, req *pubsub.SubscribeRequest, de
 		return errClosed
 	}
 	return nil
+}
+
+// workers are as many as the subscriber and the manifest allow.
+func workers(concurrency, inFlight int) int {
+	if inFlight > 0 {
+		return min(concurrency, inFlight)
+	}
+	return concurrency
 }
 
 func (b *broker) open(req *pubsub.SubscribeRequest) (*queue, error) {

@@ -64,7 +64,7 @@ func (s *subscription) gather(ctx context.Context, first *entry) []*entry {
 // hand runs the handler beside others. With a concurrency of one it waits for it, and insists: no later entry passes
 // one that failed.
 func (s *subscription) hand(ctx context.Context, batch []*entry) {
-	if s.settings.Concurrency > 1 {
+	if s.settings.Concurrency > 1 && cap(s.calls) != 1 {
 		if s.enter(ctx) {
 			s.handlers.Go(func() {
 				defer s.leave()
@@ -85,20 +85,39 @@ func (s *subscription) hand(ctx context.Context, batch []*entry) {
 	}
 }
 
-// enter waits for a slot, false when ctx ended.
+// enter waits for a slot of the subscription, so that it holds none of the component's meanwhile, and then for one of
+// those; false when ctx ended.
 func (s *subscription) enter(ctx context.Context) bool {
+	if s.calls != nil && !occupy(ctx, s.calls) {
+		return false
+	}
+	if occupy(ctx, s.slots) {
+		return true
+	}
+	if s.calls != nil {
+		<-s.calls
+	}
+	return false
+}
+
+func occupy(ctx context.Context, slots chan struct{}) bool {
 	select {
-	case s.slots <- struct{}{}:
+	case slots <- struct{}{}:
 		if ctx.Err() == nil {
 			return true
 		}
-		s.leave()
+		<-slots
 	case <-ctx.Done():
 	}
 	return false
 }
 
-func (s *subscription) leave() { <-s.slots }
+func (s *subscription) leave() {
+	<-s.slots
+	if s.calls != nil {
+		<-s.calls
+	}
+}
 
 // handle runs the handler once and gives the entries that it refused. Those that another process has taken over
 // meanwhile are left to it. When ctx has ended before, nothing happens, and the entries stay in hand.

@@ -22,6 +22,8 @@ type subscription struct {
 	batch   pubsub.Batch
 
 	room chan struct{}
+	// calls are the handlers of this subscription that may run at once, nil where the component's own bound is all.
+	calls chan struct{}
 	// queue are the entries that wait for a handler, failed those that a handler refused, accepted those to be
 	// acknowledged.
 	queue, failed, accepted chan *entry
@@ -39,6 +41,9 @@ func (b *broker) Subscribe(ctx context.Context, req *pubsub.SubscribeRequest, de
 		accepted: make(chan *entry, depth),
 	}
 	s.batch.Max = max(1, min(s.batch.Max, depth))
+	if n := req.InFlight; n > 0 && n < int(b.settings.Concurrency) {
+		s.calls = make(chan struct{}, n)
+	}
 	s.release(depth)
 	if err := s.join(ctx); err != nil {
 		if ctx.Err() != nil {
