@@ -46,6 +46,8 @@ type Request struct {
 	TypeURL string
 	// Body is the payload.
 	Body Body
+	// Untraced leaves a call without a trace parent as it is; others get the all-zero one.
+	Untraced bool
 }
 
 // Response is the answer of an application, or that of another sidecar's application.

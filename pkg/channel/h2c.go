@@ -152,7 +152,7 @@ func (t *target) header(req *Request) (http.Header, error) {
 			header.Add(strings.Clone(name), strings.Clone(f.Value))
 		}
 	}
-	if header.Get(tracing.ParentHeader) == "" {
+	if header.Get(tracing.ParentHeader) == "" && !req.Untraced {
 		header.Set(tracing.ParentHeader, tracing.ZeroParent)
 	}
 	if contentType := t.contentTypeOf(req); contentType != "" {

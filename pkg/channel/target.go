@@ -65,7 +65,7 @@ func (t *target) appendFields(b []byte, req *Request) (_ []byte, err error) {
 	if !agent {
 		b = append(b, "User-Agent: "+userAgent+"\r\n"...)
 	}
-	if !parent {
+	if !parent && !req.Untraced {
 		b = append(b, "Traceparent: "+tracing.ZeroParent+"\r\n"...)
 	}
 	return t.appendOwn(b, req)

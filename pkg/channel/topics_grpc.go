@@ -78,8 +78,8 @@ func (a *grpcApp) eventContext(ctx context.Context, broker map[string]string, pu
 	md.Set("pubsubname", pubSub)
 	if parent != "" {
 		md.Set(tracing.ParentHeader, parent)
+		trace(md)
 	}
-	trace(md)
 	if a.token.Required() {
 		md.Set(tokenHeader, a.token.Reveal())
 	}
@@ -168,7 +168,7 @@ func (a *grpcApp) DeliverBulk(ctx context.Context, e *BulkTopicEvent) ([]TopicAn
 	if err != nil {
 		return sameForAll(TopicAnswer{Verdict: Retry, Status: int(codes.Internal), Reason: err.Error()}, len(e.Entries)), nil
 	}
-	call := a.eventContext(ctx, e.Metadata, e.PubSub, "")
+	call := a.eventContext(ctx, e.Metadata, e.PubSub, tracing.ZeroParent)
 	var signs signs
 	answer, err := runtimev1.NewAppCallbackClient(a.conn).OnBulkTopicEvent(call, request, signs.watch()...)
 	if status.Code(err) == codes.Unimplemented {

@@ -152,7 +152,8 @@ func deliver(ctx context.Context, app invoker, e *TopicEvent) (TopicAnswer, erro
 
 func post(ctx context.Context, app invoker, path string, header Header, contentType string, body []byte) (*Response, error) {
 	method, query, _ := strings.Cut(strings.TrimPrefix(path, "/"), "?")
-	return app.Invoke(ctx, &Request{Verb: http.MethodPost, Method: method, Query: query, Header: header, ContentType: contentType, Body: Body{Bytes: body}})
+	return app.Invoke(ctx, &Request{Verb: http.MethodPost, Method: method, Query: query, Header: header, ContentType: contentType, Body: Body{Bytes: body},
+		Untraced: true})
 }
 
 func answerBody(res *Response) ([]byte, error) {
@@ -199,7 +200,7 @@ func messageHeader(metadata map[string]string, pubSub, parent string) Header {
 
 // deliverBulk posts several events in one envelope.
 func deliverBulk(ctx context.Context, app invoker, e *BulkTopicEvent) ([]TopicAnswer, error) {
-	res, err := post(ctx, app, e.Path, messageHeader(e.Metadata, e.PubSub, ""), jsonType, appendBulk(nil, e))
+	res, err := post(ctx, app, e.Path, messageHeader(e.Metadata, e.PubSub, tracing.ZeroParent), jsonType, appendBulk(nil, e))
 	if err != nil {
 		return nil, err
 	}

@@ -144,7 +144,7 @@ func (e Event) Payload() ([]byte, error) {
 	data := e.Raw("data")
 	contentType := e.Text("datacontenttype")
 	switch {
-	case data == nil:
+	case data == nil, string(data) == "null":
 		return nil, nil
 	case IsJSON(contentType) || IsEvent(contentType):
 		return data, nil

@@ -52,7 +52,10 @@ type consumer struct {
 	taking, hard context.Context
 	stop, cut    context.CancelFunc
 	done         chan struct{}
-	forget       bool
+	// tried is closed when the subscription was made, or could not be made at first.
+	tried  chan struct{}
+	once   sync.Once
+	forget bool
 	// impatient: a subscription that cannot be made at first is not tried again; refusal is why.
 	impatient bool
 	refusal   error
@@ -79,7 +82,7 @@ func (s *Service) newConsumer(w wish, to Receiver) *consumer {
 		log.Warnf("topic %s has an empty routes. removing from subscriptions list", w.Topic)
 		return nil
 	}
-	c := &consumer{service: s, wish: w, to: to, attempts: newAttempts(), done: make(chan struct{})}
+	c := &consumer{service: s, wish: w, to: to, attempts: newAttempts(), done: make(chan struct{}), tried: make(chan struct{})}
 	var err error
 	if c.routes, err = newRoutes(w.Rules); err == nil {
 		err = c.bound()
@@ -127,11 +130,13 @@ func (c *consumer) begin(before *consumer) {
 func (c *consumer) run(established func()) {
 	defer c.cut()
 	defer close(c.done)
+	defer c.wasTried()
 	pause, begun := firstPause, false
 	for c.taking.Err() == nil {
 		err := c.subscribe(func() {
 			pause, begun = firstPause, true
 			c.works()
+			c.wasTried()
 			established()
 		})
 		if c.taking.Err() != nil {
@@ -142,12 +147,15 @@ func (c *consumer) run(established func()) {
 			return
 		}
 		c.broken(err)
+		c.wasTried()
 		if wait(c.taking, jittered(pause)) != nil {
 			return
 		}
 		pause = min(2*pause, longestPause)
 	}
 }
+
+func (c *consumer) wasTried() { c.once.Do(func() { close(c.tried) }) }
 
 // subscribe holds the broker in use for as long as the subscription lasts.
 func (c *consumer) subscribe(established func()) error {

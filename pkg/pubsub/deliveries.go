@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/daprd/daprd/pkg/config"
 )
@@ -95,18 +97,36 @@ func (s *Service) Start(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
+	d.begin(ctx, asked, answered)
+	return nil
+}
+
+// firstTry is how long the start waits for subscriptions, so that it misses nothing that is published right after it.
+const firstTry = 5 * time.Second
+
+// begin makes the subscriptions and waits until each was tried.
+func (d *deliveries) begin(ctx context.Context, asked []config.TopicSubscription, answered bool) {
 	d.mu.Lock()
-	defer d.mu.Unlock()
 	if d.unasked = !answered; answered {
 		d.asked = asked
 	}
 	d.running = !d.ended
 	d.reconcile()
 	d.askOn()
-	if s.brokers.Len() > 0 {
+	if d.service.brokers.Len() > 0 {
 		d.announce()
 	}
-	return nil
+	begun := slices.Collect(maps.Values(d.toApp))
+	d.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, firstTry)
+	defer cancel()
+	for _, c := range begun {
+		select {
+		case <-c.tried:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // Stop ends delivery to the application, streaming subscriptions excepted, and waits for the messages in hand until

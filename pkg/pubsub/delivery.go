@@ -12,6 +12,7 @@ import (
 
 	"github.com/daprd/daprd/pkg/channel"
 	"github.com/daprd/daprd/pkg/cloudevent"
+	"github.com/daprd/daprd/pkg/tracing"
 )
 
 // The outcomes of a delivery in metrics.
@@ -156,7 +157,7 @@ func contentType(m *Message) string {
 func (c *consumer) deliver(ctx context.Context, component *component, l *letter) (answer channel.TopicAnswer, err error) {
 	event := channel.TopicEvent{PubSub: c.wish.PubSub, Topic: c.wish.Topic, Path: l.path, Body: l.body, Metadata: l.message.Metadata}
 	if !c.raw {
-		event.TraceParent = l.event.TraceParent()
+		event.TraceParent = parentOf(l.event)
 	}
 	err = c.reaching(ctx, component, func(ctx context.Context) (err error) {
 		if answer, err = c.to.Deliver(ctx, &event); err == nil && answer.Verdict == channel.Retry {
@@ -165,6 +166,15 @@ func (c *consumer) deliver(ctx context.Context, component *component, l *letter)
 		return err
 	})
 	return answer, err
+}
+
+// parentOf is the trace of an event: the all-zero one where the event says that it has none, "" where it says nothing.
+func parentOf(event cloudevent.Event) string {
+	parent := event.TraceParent()
+	if parent == "" && (event.Raw("traceid") != nil || event.Raw("traceparent") != nil) {
+		return tracing.ZeroParent
+	}
+	return parent
 }
 
 // settle ends a message by what became of it, and says how that counts. An error means that it is delivered again.
