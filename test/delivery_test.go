@@ -204,8 +204,8 @@ func TestKilledInTheMiddle(t *testing.T) {
 		s := runtimetest.Start(t, "killed", app.on(), runtimetest.Manifests(t, inMemory()+subscribed("t", "deadLetterTopic: dead")+subscribed("dead")))
 		publish(t, s, "t", "1", "2", "3", "4", "5")
 		<-begun
-		go close(hang) // gRPC waits for its handlers
 		app.die()
+		close(hang)
 		publish(t, s, "t", "6")
 		eventually(t, "the metadata tell", func() bool {
 			return strings.Contains(plainly(t, s, "GET /v1.0/metadata"), `"subscription.ps.t":"waiting for the application since `)

@@ -134,10 +134,12 @@ func (c *consumer) run(established func()) {
 	pause, begun := firstPause, false
 	for c.taking.Err() == nil {
 		err := c.subscribe(func() {
-			pause, begun = firstPause, true
 			c.works()
 			c.wasTried()
-			established()
+			if !begun {
+				established()
+			}
+			pause, begun = firstPause, true
 		})
 		if c.taking.Err() != nil {
 			return
