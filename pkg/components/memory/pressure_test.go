@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -166,4 +167,63 @@ func TestUnusableSettings(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestPoisonAmongWorkers: a message that failed keeps no worker from the others while it waits for its turn, and comes
+// back when that is there.
+func TestPoisonAmongWorkers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := openBroker(t, map[string]string{"concurrency": "2", "redeliverInterval": "1s"})
+		var poison, others atomic.Int32
+		end := reading(t, b, "t", false, func(_ context.Context, messages []*pubsub.Message) []error {
+			if string(messages[0].Data) == "poison" {
+				if poison.Add(1) <= 3 {
+					return []error{errors.New("not now")}
+				}
+				return nil
+			}
+			others.Add(1)
+			return nil
+		})
+		for _, text := range []string{"poison", "a", "poison", "b", "poison", "c", "d"} {
+			if err := send(t.Context(), b, "t", text); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		if n := others.Load(); n != 4 {
+			t.Errorf("%d of the others came", n)
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if n := poison.Load(); n != 6 {
+			t.Errorf("those that failed were delivered %d times", n)
+		}
+		end()
+	})
+}
+
+// TestPoisonIsBounded: messages that wait for their turn count as those that a subscription holds.
+func TestPoisonIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := openBroker(t, map[string]string{"concurrency": "2", "redeliverInterval": "1h", "queueDepth": "3"})
+		var tried atomic.Int32
+		end := reading(t, b, "t", false, func(context.Context, []*pubsub.Message) []error {
+			tried.Add(1)
+			return []error{errors.New("not now")}
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		taken := 0
+		for send(ctx, b, "t", "poison") == nil {
+			if taken++; taken > 100 {
+				t.Fatal("publishers never wait")
+			}
+			synctest.Wait()
+		}
+		if n := tried.Load(); n != 3 && n != 4 { // the other worker was waiting for a message before
+			t.Errorf("%d messages wait for their turn, want queueDepth, and one for the other worker", n)
+		}
+		end()
+	})
 }

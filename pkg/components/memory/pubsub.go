@@ -113,10 +113,13 @@ func (b *broker) Subscribe(ctx context.Context, req *pubsub.SubscribeRequest, de
 		return err
 	}
 	defer b.leave(q, req.Durable)
+	q.resume()
 	req.Established()
 	var wait sync.WaitGroup
-	for range workers(b.settings.Concurrency, req.InFlight) {
-		wait.Go(func() { q.read(ctx, req.Batch, b.settings.RedeliverInterval, deliver) })
+	n := workers(b.settings.Concurrency, req.InFlight)
+	r := &reader{queue: q, bounds: req.Batch, pause: b.settings.RedeliverInterval, ordered: n == 1}
+	for range n {
+		wait.Go(func() { r.read(ctx, deliver) })
 	}
 	wait.Wait()
 	if ctx.Err() == nil {
@@ -145,7 +148,7 @@ func (b *broker) open(req *pubsub.SubscribeRequest) (*queue, error) {
 			return q, nil
 		}
 	}
-	q := &queue{topic: req.Topic, messages: make(chan *pubsub.Message, b.settings.QueueDepth), closed: make(chan struct{})}
+	q := newQueue(req.Topic, b.settings.QueueDepth)
 	b.set(req.Topic, append(slices.Clip(all), q))
 	return q, nil
 }

@@ -19,9 +19,34 @@ type queue struct {
 	once   sync.Once
 	closed chan struct{}
 
+	// due says that a message has waited for its turn to be delivered again.
+	due chan struct{}
+
 	mu sync.Mutex
-	// returned are messages that have to be delivered again, before all others.
-	returned []*pubsub.Message
+	// returned are messages that failed, in the order of publishing as far as it is known.
+	returned []entry
+}
+
+// entry is a message on its way. After a failure it waits until turn; pause is how long, and doubles with each.
+type entry struct {
+	message *pubsub.Message
+	turn    time.Time
+	pause   time.Duration
+}
+
+func newQueue(topic string, depth int) *queue {
+	return &queue{topic: topic, messages: make(chan *pubsub.Message, depth), closed: make(chan struct{}), due: make(chan struct{}, 1)}
+}
+
+// reader is one of the workers of a subscription.
+type reader struct {
+	*queue
+	bounds pubsub.Batch
+	// pause is that after a first failure.
+	pause time.Duration
+	// ordered: no message passes one that failed. There is one reader then. Otherwise the others go on meanwhile, while
+	// fewer wait for their turn than the queue holds.
+	ordered bool
 }
 
 func (q *queue) close() { q.once.Do(func() { close(q.closed) }) }
@@ -50,52 +75,57 @@ func (q *queue) put(ctx context.Context, m *pubsub.Message) error {
 	}
 }
 
-// read delivers until ctx ends or the queue is closed. What failed is delivered again after a pause, which grows with
-// each failure; meanwhile those behind it wait.
-func (q *queue) read(ctx context.Context, bounds pubsub.Batch, pause time.Duration, deliver pubsub.Handler) {
+// read delivers until ctx ends or the queue is closed. What failed is delivered again after a pause.
+func (r *reader) read(ctx context.Context, deliver pubsub.Handler) {
 	handling := context.WithoutCancel(ctx)
-	wait := pause
-	batch := make([]*pubsub.Message, 0, max(bounds.Max, 1))
+	most := max(r.bounds.Max, 1)
+	batch, messages := make([]entry, 0, most), make([]*pubsub.Message, 0, most)
 	for {
-		if batch = q.take(ctx, batch[:0], bounds); len(batch) == 0 {
+		if batch = r.take(ctx, batch[:0], most); len(batch) == 0 {
 			return
 		}
-		if !q.giveBack(batch, deliver(handling, batch)) {
-			wait = pause
-			continue
+		messages = messages[:0]
+		for _, e := range batch {
+			messages = append(messages, e.message)
 		}
-		if !sleep(ctx, q.closed, wait) {
-			return
-		}
-		wait = min(2*wait, redeliverLimit)
+		r.giveBack(batch, deliver(handling, messages))
 	}
 }
 
-// take waits for a first message, and for others as long as the bounds allow.
-func (q *queue) take(ctx context.Context, batch []*pubsub.Message, bounds pubsub.Batch) []*pubsub.Message {
-	if ctx.Err() != nil {
-		return batch
-	}
-	batch = q.takeReturned(batch, max(bounds.Max, 1))
-	if len(batch) == 0 {
+// take waits for a first message, and for others as long as the bounds allow; none when ctx ended or the queue is
+// closed.
+func (r *reader) take(ctx context.Context, batch []entry, most int) []entry {
+	for len(batch) == 0 {
+		if ctx.Err() != nil {
+			return batch
+		}
+		var full bool
+		if batch, full = r.takeReturned(batch, most); len(batch) > 0 {
+			break
+		}
+		next := r.messages
+		if full {
+			next = nil
+		}
 		select {
-		case m := <-q.messages:
-			batch = append(batch, m)
-		case <-q.closed:
+		case m := <-next:
+			batch = append(batch, entry{message: m})
+		case <-r.due:
+		case <-r.closed:
 			return batch
 		case <-ctx.Done():
 			return batch
 		}
 	}
-	if bounds.Max <= 1 {
+	if most == 1 || r.holds() {
 		return batch
 	}
-	timer := time.NewTimer(bounds.Await)
+	timer := time.NewTimer(r.bounds.Await)
 	defer timer.Stop()
-	for len(batch) < bounds.Max {
+	for len(batch) < most {
 		select {
-		case m := <-q.messages:
-			batch = append(batch, m)
+		case m := <-r.messages:
+			batch = append(batch, entry{message: m})
 		case <-timer.C:
 			return batch
 		case <-ctx.Done():
@@ -105,45 +135,82 @@ func (q *queue) take(ctx context.Context, batch []*pubsub.Message, bounds pubsub
 	return batch
 }
 
-func (q *queue) takeReturned(batch []*pubsub.Message, most int) []*pubsub.Message {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	n := min(len(q.returned), most)
-	batch = append(batch, q.returned[:n]...)
-	q.returned = q.returned[n:]
-	return batch
-}
-
-// giveBack puts what failed in front of everything else, in its order, and says whether something did.
-func (q *queue) giveBack(batch []*pubsub.Message, failures []error) bool {
-	if failures == nil {
-		return false
-	}
-	var failed []*pubsub.Message
-	for i, err := range failures {
-		if err != nil {
-			failed = append(failed, batch[i])
+// takeReturned takes those whose turn has come, and says whether so many wait for theirs that nothing new is taken.
+func (r *reader) takeReturned(batch []entry, most int) ([]entry, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now()
+	kept, more := r.returned[:0], false
+	for _, e := range r.returned {
+		switch {
+		case e.turn.After(now), r.ordered && len(kept) > 0:
+			kept = append(kept, e)
+		case len(batch) == most:
+			kept, more = append(kept, e), true
+		default:
+			batch = append(batch, e)
 		}
 	}
-	if len(failed) == 0 {
-		return false
+	clear(r.returned[len(kept):])
+	r.returned = kept
+	if more {
+		r.signal() // for another reader
 	}
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.returned = append(failed, q.returned...)
-	return true
+	return batch, r.full()
 }
 
-// sleep says whether the whole pause has passed.
-func sleep(ctx context.Context, closed <-chan struct{}, pause time.Duration) bool {
-	timer := time.NewTimer(pause)
-	defer timer.Stop()
+// holds says whether nothing new may be taken.
+func (r *reader) holds() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.full()
+}
+
+// full is holds for who has the lock.
+func (r *reader) full() bool {
+	if r.ordered {
+		return len(r.returned) > 0
+	}
+	return len(r.returned) >= cap(r.messages)
+}
+
+// giveBack keeps what failed, in its order and before what was kept earlier, until its turn comes.
+func (r *reader) giveBack(batch []entry, failures []error) {
+	var failed []entry
+	now := time.Now()
+	for i, err := range failures {
+		if err == nil {
+			continue
+		}
+		e := batch[i]
+		e.pause = min(max(2*e.pause, r.pause), redeliverLimit)
+		e.turn = now.Add(e.pause)
+		failed = append(failed, e)
+	}
+	if len(failed) == 0 {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, e := range failed {
+		time.AfterFunc(e.pause, r.signal)
+	}
+	r.returned = append(failed, r.returned...)
+}
+
+// resume makes it everyone's turn: the application is another than it was, perhaps.
+func (q *queue) resume() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for i := range q.returned {
+		q.returned[i].turn, q.returned[i].pause = time.Time{}, 0
+	}
+}
+
+// signal wakes a reader that waits.
+func (q *queue) signal() {
 	select {
-	case <-timer.C:
-		return true
-	case <-closed:
-		return false
-	case <-ctx.Done():
-		return false
+	case q.due <- struct{}{}:
+	default:
 	}
 }
