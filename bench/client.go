@@ -33,29 +33,29 @@ func client(duration time.Duration, connections int) error {
 	if _, err := fmt.Sscan(flag.Arg(2), &size); err != nil {
 		return err
 	}
-	load := &load{verb: flag.Arg(0), url: flag.Arg(1), body: bytes.Repeat([]byte("x"), size)}
-	load.run(duration/10, connections) // warm up: connections, caches
-	return json.NewEncoder(os.Stdout).Encode(load.run(duration, connections))
+	sender, body := newSender(connections), bytes.Repeat([]byte("x"), size)
+	return load(duration, connections, func() error {
+		return sender.send(flag.Arg(0), flag.Arg(1), "application/octet-stream", body)
+	})
 }
 
-type load struct {
-	verb, url string
-	body      []byte
+// load makes a call over and over from as many workers as there are connections, and prints the result.
+func load(duration time.Duration, connections int, call func() error) error {
+	run(duration/10, connections, call) // warm up: connections, caches
+	return json.NewEncoder(os.Stdout).Encode(run(duration, connections, call))
 }
 
-func (l *load) run(duration time.Duration, connections int) result {
+func run(duration time.Duration, connections int, call func() error) result {
 	var (
-		client  = &fasthttp.Client{MaxConnsPerHost: connections, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second}
 		workers = make([]worker, connections)
 		began   = time.Now()
 		until   = began.Add(duration)
 		wait    sync.WaitGroup
 	)
 	for i := range workers {
-		wait.Go(func() { workers[i].run(l, client, until) })
+		wait.Go(func() { workers[i].run(call, until) })
 	}
 	wait.Wait()
-	client.CloseIdleConnections()
 	return summary(workers, time.Since(began))
 }
 
@@ -66,20 +66,10 @@ type worker struct {
 	firstFail string
 }
 
-func (w *worker) run(l *load, client *fasthttp.Client, until time.Time) {
-	request, response := fasthttp.AcquireRequest(), fasthttp.AcquireResponse()
-	defer fasthttp.ReleaseRequest(request)
-	defer fasthttp.ReleaseResponse(response)
-	request.SetRequestURI(l.url)
-	request.Header.SetMethod(l.verb)
-	request.Header.SetContentType("application/octet-stream")
-	request.SetBodyRaw(l.body)
+func (w *worker) run(call func() error, until time.Time) {
 	for began := time.Now(); began.Before(until); {
-		err := client.Do(request, response)
+		err := call()
 		now := time.Now()
-		if err == nil && response.StatusCode()/100 != 2 {
-			err = fmt.Errorf("status %d: %.200s", response.StatusCode(), response.Body())
-		}
 		if err != nil {
 			if w.errors++; w.firstFail == "" {
 				w.firstFail = err.Error()
@@ -89,6 +79,29 @@ func (w *worker) run(l *load, client *fasthttp.Client, until time.Time) {
 		}
 		began = now
 	}
+}
+
+// sender sends requests over HTTP, kept alive.
+type sender struct{ client fasthttp.Client }
+
+func newSender(connections int) *sender {
+	return &sender{fasthttp.Client{MaxConnsPerHost: connections, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second}}
+}
+
+// send makes one request; an answer of no success is an error.
+func (s *sender) send(verb, url, contentType string, body []byte) error {
+	request, response := fasthttp.AcquireRequest(), fasthttp.AcquireResponse()
+	defer fasthttp.ReleaseRequest(request)
+	defer fasthttp.ReleaseResponse(response)
+	request.SetRequestURI(url)
+	request.Header.SetMethod(verb)
+	request.Header.SetContentType(contentType)
+	request.SetBodyRaw(body)
+	err := s.client.Do(request, response)
+	if err == nil && response.StatusCode()/100 != 2 {
+		err = fmt.Errorf("status %d: %.200s", response.StatusCode(), response.Body())
+	}
+	return err
 }
 
 func summary(workers []worker, elapsed time.Duration) result {

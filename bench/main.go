@@ -1,6 +1,6 @@
 // Command bench measures daprd beside a direct call: requests a second, latencies, processor time and
 // memory of the sidecars, for each scenario of the budgets (docs/performance.md). It starts the real
-// binary, an echo application and a client, each a process of its own, so that the operating system's
+// binary, applications and clients, each a process of its own, so that the operating system's
 // accounting tells them apart.
 //
 // Figures hold for one run on one machine; the ratio to the direct call is what counts.
@@ -17,7 +17,7 @@ import (
 )
 
 func main() {
-	role := flag.String("role", "", "internal: the part that this process plays (echo, streaming-echo, client)")
+	role := flag.String("role", "", "internal: the part that this process plays (echo, streaming-echo, client, publisher)")
 	daprd := flag.String("daprd", "bin/daprd", "the daprd binary")
 	duration := flag.Duration("duration", 5*time.Second, "how long each scenario runs")
 	connections := flag.Int("connections", 16, "client connections")
@@ -35,6 +35,8 @@ func main() {
 		err = echo(ctx, true)
 	case "client":
 		err = client(*duration, *connections)
+	case "publisher":
+		err = publisher(ctx, *duration, *connections)
 	default:
 		err = (&suite{daprd: *daprd, duration: *duration, connections: *connections, only: *only, profiles: *profile}).run(ctx)
 	}

@@ -84,26 +84,50 @@ func self(role string, arguments ...string) (*exec.Cmd, error) {
 	return exec.Command(path, append([]string{"-role", role}, arguments...)...), nil
 }
 
-// startEcho starts the application in the role given and tells its port.
-func startEcho(role string) (*process, int, error) {
-	command, err := self(role)
+// app is an application beside a sidecar: a process that prints its port first.
+type app struct {
+	*process
+	port int
+	in   io.Writer
+	out  *bufio.Reader
+}
+
+// startApp starts the application in the role given.
+func startApp(role string, arguments ...string) (*app, error) {
+	command, err := self(role, arguments...)
 	if err != nil {
-		return nil, 0, err
+		return nil, err
+	}
+	command.Stderr = os.Stderr
+	in, err := command.StdinPipe()
+	if err != nil {
+		return nil, err
 	}
 	out, err := command.StdoutPipe()
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	p, err := start(command)
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
-	var port int
-	if _, err := fmt.Fscanln(bufio.NewReader(out), &port); err != nil {
+	a := &app{process: p, in: in, out: bufio.NewReader(out)}
+	if _, err := fmt.Fscanln(a.out, &a.port); err != nil {
 		p.stop()
-		return nil, 0, fmt.Errorf("%s: %w", role, err)
+		return nil, fmt.Errorf("%s: %w", role, err)
 	}
-	return p, port, nil
+	return a, nil
+}
+
+// publish makes a publisher put the sidecar whose API is on the port under load, and gives the result.
+func (a *app) publish(port int) (r result, err error) {
+	if _, err := fmt.Fprintln(a.in, port); err != nil {
+		return r, err
+	}
+	if err := json.NewDecoder(a.out).Decode(&r); err != nil {
+		return r, fmt.Errorf("publisher: %w", err)
+	}
+	return r, failed(&r)
 }
 
 // runClient runs a client to its end and gives its result and the processor time it used.
@@ -132,9 +156,10 @@ func failed(r *result) error {
 // sidecar is a daprd process with its ports.
 type sidecar struct {
 	*process
-	http, profile int
-	log           string
-	ready         time.Duration // from start to healthz = 204
+	http, grpc int
+	profile    int
+	log        string
+	ready      time.Duration // from start to healthz = 204
 }
 
 // startSidecar starts daprd and waits for healthz.
@@ -143,7 +168,7 @@ func startSidecar(ctx context.Context, daprd, dir, appID string, appPort int, fl
 	if err != nil {
 		return nil, err
 	}
-	s := &sidecar{http: ports[0], profile: ports[4], log: filepath.Join(dir, appID+".log")}
+	s := &sidecar{http: ports[0], grpc: ports[1], profile: ports[4], log: filepath.Join(dir, appID+".log")}
 	out, err := os.Create(s.log)
 	if err != nil {
 		return nil, err

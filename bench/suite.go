@@ -25,8 +25,7 @@ type suite struct {
 	profiles    string
 
 	dir    string
-	echo   *process
-	port   int
+	echo   *app
 	caller *sidecar
 	callee *sidecar
 	direct float64 // processor µs of a direct call: client and application
@@ -34,10 +33,9 @@ type suite struct {
 
 // scenario is one row of the table.
 type scenario struct {
-	name     string
-	verb     string
-	url      string
-	size     int
+	name string
+	// run puts load on the sidecars and gives the result, and the processor time of who made the load.
+	run      func() (result, time.Duration, error)
 	sidecars []*sidecar
 	budget   string
 }
@@ -50,14 +48,14 @@ func (s *suite) run(ctx context.Context) (err error) {
 	if err := s.writeManifests(); err != nil {
 		return err
 	}
-	if s.echo, s.port, err = startEcho("echo"); err != nil {
+	if s.echo, err = startApp("echo"); err != nil {
 		return err
 	}
 	defer s.echo.stop()
 	if err := s.standing(ctx); err != nil {
 		return err
 	}
-	if s.callee, err = startSidecar(ctx, s.daprd, s.dir, "callee", s.port); err != nil {
+	if s.callee, err = startSidecar(ctx, s.daprd, s.dir, "callee", s.echo.port); err != nil {
 		return err
 	}
 	defer s.callee.stop()
@@ -76,8 +74,17 @@ func (s *suite) writeManifests() error {
 	if err := os.Mkdir(components, 0o700); err != nil {
 		return err
 	}
-	text := "apiVersion: dapr.io/v1alpha1\nkind: Component\nmetadata:\n  name: store\nspec:\n  type: state.in-memory\n  version: v1\n"
-	return os.WriteFile(filepath.Join(components, "store.yaml"), []byte(text), 0o600)
+	for name, kind := range map[string]string{"store": "state.in-memory", "memory": "pubsub.in-memory"} {
+		if err := os.WriteFile(filepath.Join(components, name+".yaml"), []byte(component(name, kind, "")), 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// component is a manifest; metadata are lines of its spec.
+func component(name, kind, metadata string) string {
+	return fmt.Sprintf("apiVersion: dapr.io/v1alpha1\nkind: Component\nmetadata:\n  name: %s\nspec:\n  type: %s\n  version: v1\n%s", name, kind, metadata)
 }
 
 // standing measures what needs no load: the binary, the start, the memory of an idle sidecar.
@@ -101,7 +108,7 @@ func (s *suite) standing(ctx context.Context) error {
 	sort.Slice(starts, func(i, j int) bool { return starts[i] < starts[j] })
 	fmt.Printf("%-52s %10s   budget\n", "standing", "measured")
 	fmt.Printf("%-52s %7.1f MB   45 MB\n", "binary", float64(info.Size())/1e6)
-	fmt.Printf("%-52s %7.1f ms   40 ms   (median of %d, best %.1f ms)\n", "start to healthz = 204, state.in-memory, no app",
+	fmt.Printf("%-52s %7.1f ms   40 ms   (median of %d, best %.1f ms)\n", "start to healthz = 204, in-memory store and broker",
 		millis(starts[len(starts)/2]), len(starts), millis(starts[0]))
 	fmt.Printf("%-52s %6.1f MiB   25 MiB\n\n", "idle resident memory, the same", mib(idle))
 	return s.inits()
@@ -133,28 +140,49 @@ func (s *suite) table(ctx context.Context) error {
 		return err
 	}
 	both, one := []*sidecar{s.caller, s.callee}, []*sidecar{s.callee}
-	direct := fmt.Sprintf("http://127.0.0.1:%d/echo", s.port)
-	scenarios := []scenario{
-		{"direct", "POST", direct, bodySize, nil, ""},
-		{"invoke: HTTP, sidecar, sidecar, HTTP", "POST", s.caller.url("/v1.0/invoke/callee/method/echo"), bodySize, both, "6.0"},
-		{"invoke: HTTP, own sidecar, HTTP", "POST", s.callee.url("/v1.0/invoke/callee/method/echo"), bodySize, one, ""},
-		{"state get: HTTP, in memory", "GET", s.callee.url("/v1.0/state/store/key"), 0, one, "1.0"},
-		{"healthz: HTTP", "GET", s.callee.url("/v1.0/healthz"), 0, one, ""},
-		{"direct, once more", "POST", direct, bodySize, nil, ""},
-	}
-	fmt.Printf("%-38s %8s %8s %8s %8s %9s %7s %7s %9s %6s\n", "scenario", "req/s", "mean µs", "p50 µs", "p99 µs", "cpu µs/r", "ratio", "budget", "MiB", "errors")
-	for _, scenario := range scenarios {
-		if !strings.Contains(scenario.name, s.only) && scenario.name != "direct" {
-			continue
-		}
-		if err := ctx.Err(); err != nil {
+	direct := fmt.Sprintf("http://127.0.0.1:%d/echo", s.echo.port)
+	fmt.Printf("%-44s %8s %8s %8s %8s %9s %7s %7s %9s %6s\n", "scenario", "req/s", "mean µs", "p50 µs", "p99 µs", "cpu µs/r", "ratio", "budget", "MiB", "errors")
+	for _, c := range []scenario{
+		{"direct", s.load("POST", direct, bodySize), nil, ""},
+		{"invoke: HTTP, sidecar, sidecar, HTTP", s.load("POST", s.caller.url("/v1.0/invoke/callee/method/echo"), bodySize), both, "6.0"},
+		{"invoke: HTTP, own sidecar, HTTP", s.load("POST", s.callee.url("/v1.0/invoke/callee/method/echo"), bodySize), one, ""},
+		{"state get: HTTP, in memory", s.load("GET", s.callee.url("/v1.0/state/store/key"), 0), one, "1.0"},
+		{"healthz: HTTP", s.load("GET", s.callee.url("/v1.0/healthz"), 0), one, ""},
+	} {
+		if err := s.row(ctx, c); err != nil {
 			return err
 		}
-		if err := s.measure(scenario); err != nil {
-			return fmt.Errorf("%s: %w", scenario.name, err)
+	}
+	for _, p := range publications {
+		if err := s.published(ctx, p); err != nil {
+			return err
 		}
 	}
+	if err := s.row(ctx, scenario{"direct, once more", s.load("POST", direct, bodySize), nil, ""}); err != nil {
+		return err
+	}
 	fmt.Println("\ncpu µs/r: processor time of all sidecars for one request; of client and application in the direct rows. ratio: that, to the direct row.")
+	fmt.Println("A request of the publish rows is a message that was published and delivered; their latencies are those of a call until all its messages were delivered.")
+	return nil
+}
+
+// wanted says whether a scenario is to run. The direct call, which others are held against, always is.
+func (s *suite) wanted(name string) bool { return strings.Contains(name, s.only) || name == "direct" }
+
+func (s *suite) load(verb, url string, size int) func() (result, time.Duration, error) {
+	return func() (result, time.Duration, error) { return runClient(s.duration, s.connections, verb, url, size) }
+}
+
+func (s *suite) row(ctx context.Context, c scenario) error {
+	if !s.wanted(c.name) {
+		return nil
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := s.measure(c); err != nil {
+		return fmt.Errorf("%s: %w", c.name, err)
+	}
 	return nil
 }
 
@@ -176,7 +204,7 @@ func (s *suite) measure(c scenario) error {
 	stopProfiles := s.profile(c)
 	before := s.processor(c.sidecars)
 	echoBefore := s.echo.processor()
-	r, clientTime, err := runClient(s.duration, s.connections, c.verb, c.url, c.size)
+	r, clientTime, err := c.run()
 	if err != nil {
 		return err
 	}
@@ -195,7 +223,7 @@ func (s *suite) measure(c scenario) error {
 		now, _ := sidecar.memory()
 		resident += now
 	}
-	fmt.Printf("%-38s %8.0f %8.0f %8.0f %8.0f %9.1f %7.2f %7s %9.1f %6d\n", c.name, float64(r.Requests)/r.Elapsed.Seconds(),
+	fmt.Printf("%-44s %8.0f %8.0f %8.0f %8.0f %9.1f %7.2f %7s %9.1f %6d\n", c.name, float64(r.Requests)/r.Elapsed.Seconds(),
 		micros(r.Mean), micros(r.P50), micros(r.P99), cost, cost/s.direct, c.budget, mib(resident), r.Errors)
 	if r.Errors > 0 {
 		fmt.Println("  first error:", r.FirstFail)
@@ -251,12 +279,12 @@ func (s *suite) streaming(ctx context.Context) error {
 	if !strings.Contains("streaming", s.only) {
 		return nil
 	}
-	app, port, err := startEcho("streaming-echo")
+	app, err := startApp("streaming-echo")
 	if err != nil {
 		return err
 	}
 	defer app.stop()
-	receiver, err := startSidecar(ctx, s.daprd, s.dir, "receiver", port, "--max-body-size", "2Gi")
+	receiver, err := startSidecar(ctx, s.daprd, s.dir, "receiver", app.port, "--max-body-size", "2Gi")
 	if err != nil {
 		return err
 	}
