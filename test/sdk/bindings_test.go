@@ -3,20 +3,16 @@ package sdk
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/dapr/go-sdk/client"
 	"github.com/dapr/go-sdk/service/common"
-	daprgrpc "github.com/dapr/go-sdk/service/grpc"
-	daprhttp "github.com/dapr/go-sdk/service/http"
 )
 
 // bindings is the flag of a folder with bindings: files, web (a server of the test that echoes) and tick.
@@ -29,8 +25,7 @@ func bindings(t *testing.T) string {
 		_, _ = fmt.Fprintf(w, `{"verb":%q,"body":%q}`, r.Method, body[:n])
 	}))
 	t.Cleanup(web.Close)
-	dir := t.TempDir()
-	write(t, filepath.Join(dir, "bindings.yaml"), strings.NewReplacer("DIR", dir, "WEB", web.URL).Replace(`
+	return components(t, strings.NewReplacer("DIR", t.TempDir(), "WEB", web.URL).Replace(`
 apiVersion: dapr.io/v1alpha1
 kind: Component
 metadata: {name: files}
@@ -55,7 +50,6 @@ spec:
   version: v1
   metadata: [{name: schedule, value: "@every 1s"}]
 `))
-	return "--resources-path=" + dir
 }
 
 func TestGoOutputBindings(t *testing.T) {
@@ -86,39 +80,24 @@ func TestGoOutputBindings(t *testing.T) {
 
 // TestGoInputBindings: an event reaches an HTTP app and a gRPC app, both made with the SDK.
 func TestGoInputBindings(t *testing.T) {
-	services := map[string]func(net.Listener) common.Service{
-		"http": func(l net.Listener) common.Service {
-			address := l.Addr().String()
-			l.Close()
-			return daprhttp.NewService(address)
-		},
-		"grpc": func(l net.Listener) common.Service { return daprgrpc.NewServiceWithListener(l) },
-	}
-	for protocol, open := range services {
+	for protocol := range services {
 		t.Run(protocol, func(t *testing.T) {
-			listener := listen(t)
-			port := listener.Addr().(*net.TCPAddr).Port
-			service := open(listener)
+			service, port := newService(t, protocol)
 			events := make(chan *common.BindingEvent, 100)
 			name := map[string]string{"http": "/tick", "grpc": "tick"}[protocol]
 			must(t, service.AddBindingInvocationHandler(name, func(_ context.Context, in *common.BindingEvent) ([]byte, error) {
 				events <- in
 				return []byte(`"thanks"`), nil
 			}))
-			served := serving(service.Start)
-			t.Cleanup(func() { must(t, service.Stop()); <-served })
+			serve(t, service)
 			start(t, "inputs-"+protocol, port, protocol, bindings(t))
-			select {
-			case event := <-events:
-				found := false
-				for key, value := range event.Metadata {
-					found = found || strings.EqualFold(key, "readTimeUTC") && value != ""
-				}
-				if !found {
-					t.Errorf("%+v", event)
-				}
-			case <-deadline(t).Done():
-				t.Fatal("no event came")
+			found := false
+			event := next(t, events)
+			for key, value := range event.Metadata {
+				found = found || strings.EqualFold(key, "readTimeUTC") && value != ""
+			}
+			if !found {
+				t.Errorf("%+v", event)
 			}
 		})
 	}

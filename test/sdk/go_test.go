@@ -109,25 +109,14 @@ func TestGoMetadata(t *testing.T) {
 
 // TestGoInvoke calls an HTTP app and a gRPC app, both made with the SDK, through two sidecars.
 func TestGoInvoke(t *testing.T) {
-	services := map[string]func(net.Listener) common.Service{
-		"http": func(l net.Listener) common.Service {
-			address := l.Addr().String()
-			l.Close()
-			return daprhttp.NewService(address)
-		},
-		"grpc": func(l net.Listener) common.Service { return daprgrpc.NewServiceWithListener(l) },
-	}
-	for protocol, open := range services {
+	for protocol := range services {
 		t.Run(protocol, func(t *testing.T) {
-			listener := listen(t)
-			port := listener.Addr().(*net.TCPAddr).Port
-			service := open(listener)
+			service, port := newService(t, protocol)
 			must(t, service.AddServiceInvocationHandler("/echo", func(_ context.Context, in *common.InvocationEvent) (*common.Content, error) {
 				text := fmt.Sprintf("%s %s %s", in.Verb, in.QueryString, in.Data)
 				return &common.Content{Data: []byte(text), ContentType: "text/plain"}, nil
 			}))
-			served := serving(service.Start)
-			t.Cleanup(func() { must(t, service.Stop()); <-served })
+			serve(t, service)
 			callee := "callee-" + protocol
 			start(t, callee, port, protocol)
 			c := dial(t, start(t, "caller-"+protocol, 0, "http"))
@@ -141,14 +130,32 @@ func TestGoInvoke(t *testing.T) {
 	}
 }
 
-// serving runs serve and closes the channel when it ends.
-func serving(serve func() error) <-chan struct{} {
+// services opens, for each protocol, an application of the SDK.
+var services = map[string]func(net.Listener) common.Service{
+	"http": func(l net.Listener) common.Service {
+		address := l.Addr().String()
+		l.Close()
+		return daprhttp.NewService(address)
+	},
+	"grpc": func(l net.Listener) common.Service { return daprgrpc.NewServiceWithListener(l) },
+}
+
+// newService is an application of the SDK, to be given handlers and then served, and its port.
+func newService(t *testing.T, protocol string) (common.Service, int) {
+	t.Helper()
+	listener := listen(t)
+	return services[protocol](listener), listener.Addr().(*net.TCPAddr).Port
+}
+
+// serve runs the application until the test ends.
+func serve(t *testing.T, service common.Service) {
+	t.Helper()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_ = serve()
+		_ = service.Start()
 	}()
-	return done
+	t.Cleanup(func() { must(t, service.Stop()); <-done })
 }
 
 func must(t *testing.T, err error) {

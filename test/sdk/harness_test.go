@@ -29,7 +29,7 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	daprd = filepath.Join(dir, "daprd")
+	daprd = filepath.Join(dir, "bin", "daprd")
 	build := exec.Command("go", "build", "-race", "-o", daprd, "./cmd/daprd")
 	build.Dir = filepath.Join("..", "..")
 	if out, err := build.CombinedOutput(); err != nil {
@@ -88,19 +88,63 @@ func (s *sidecar) end(t *testing.T, command *exec.Cmd) {
 // await polls until path answers 204.
 func (s *sidecar) await(t *testing.T, path string) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
-	for time.Now().Before(deadline) {
+	eventually(t, "daprd is ready", func() bool {
 		response, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d%s", s.http, path))
-		if err == nil {
-			response.Body.Close()
-			if response.StatusCode == http.StatusNoContent {
-				return
-			}
+		if err != nil {
+			return false
 		}
-		time.Sleep(10 * time.Millisecond)
+		response.Body.Close()
+		return response.StatusCode == http.StatusNoContent
+	})
+}
+
+// redis is a running redis-server.
+type redis struct{ port string }
+
+// startRedis runs redis-server until the test ends.
+func startRedis(t *testing.T) redis {
+	t.Helper()
+	installed(t, "redis-server", "redis-cli")
+	server := redis{strconv.Itoa(freePorts(t, 1)[0])}
+	command := exec.Command("redis-server", "--port", server.port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no")
+	command.Dir = t.TempDir()
+	if err := command.Start(); err != nil {
+		t.Fatal(err)
 	}
-	log, _ := os.ReadFile(s.log)
-	t.Fatalf("daprd was not ready\n%s", log)
+	t.Cleanup(func() {
+		_ = command.Process.Kill()
+		_ = command.Wait()
+	})
+	eventually(t, "redis-server is ready", func() bool {
+		out, _ := server.cli("PING").Output()
+		return string(out) == "PONG\n"
+	})
+	return server
+}
+
+func (r redis) cli(arguments ...string) *exec.Cmd {
+	return exec.Command("redis-cli", append([]string{"-p", r.port}, arguments...)...)
+}
+
+// do runs a command of Redis, which must succeed.
+func (r redis) do(t *testing.T, arguments ...string) {
+	t.Helper()
+	if out, err := r.cli(append([]string{"-e"}, arguments...)...).CombinedOutput(); err != nil {
+		t.Fatalf("redis-cli %q: %v\n%s", arguments, err, out)
+	}
+}
+
+// installed skips the test where a tool is missing; under CI=true it fails.
+func installed(t *testing.T, tools ...string) {
+	t.Helper()
+	for _, tool := range tools {
+		if _, err := exec.LookPath(tool); err != nil {
+			if os.Getenv("CI") == "true" {
+				t.Fatalf("%s is not installed; `make services` installs it", tool)
+			}
+			t.Skipf("%s is not installed; `make services` installs it", tool)
+		}
+	}
 }
 
 // resources writes the manifests that all tests use.
@@ -139,6 +183,14 @@ spec:
 	return path
 }
 
+// components is the flag of a folder with the manifests in yaml.
+func components(t *testing.T, yaml string) string {
+	t.Helper()
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "components.yaml"), yaml)
+	return "--resources-path=" + dir
+}
+
 func write(t *testing.T, path, text string) {
 	t.Helper()
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -164,6 +216,29 @@ func listen(t *testing.T) net.Listener {
 		t.Fatal(err)
 	}
 	return listener
+}
+
+// eventually polls until the condition holds.
+func eventually(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		if condition() {
+			return
+		}
+	}
+	t.Fatalf("not so after 20s: %s", what)
+}
+
+// next is what comes next from the channel.
+func next[T any](t *testing.T, from <-chan T) T {
+	t.Helper()
+	select {
+	case value := <-from:
+		return value
+	case <-deadline(t).Done():
+		t.Fatal("nothing came")
+		panic("not reached")
+	}
 }
 
 func deadline(t *testing.T) context.Context {

@@ -38,14 +38,7 @@ func TestJavaScript(t *testing.T) {
 // javaScript installs the SDK, if it is not there.
 func javaScript(t *testing.T) {
 	t.Helper()
-	for _, tool := range []string{"node", "npm"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			if os.Getenv("CI") == "true" {
-				t.Fatalf("%s is not installed; `make services` installs it", tool)
-			}
-			t.Skipf("%s is not installed; `make services` installs it", tool)
-		}
-	}
+	installed(t, "node", "npm")
 	if _, err := os.Stat("js/node_modules/@dapr/dapr"); err != nil {
 		install := exec.Command("npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts")
 		install.Dir = "js"
