@@ -267,3 +267,34 @@ func TestSettingsWithoutApp(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+// TestSettingsSubscriptionPolicy: a subscription is made under the component's policy.
+func TestSettingsSubscriptionPolicy(t *testing.T) {
+	runtimetest.Isolate(t)
+	redis := redistest.Start(t)
+	app := startApplication(t, func(http.ResponseWriter, *http.Request) {})
+	const policy = `---
+apiVersion: dapr.io/v1alpha1
+kind: Resiliency
+metadata: {name: r}
+spec:
+  policies: {timeouts: {quick: 500ms}}
+  targets: {components: {settings: {outbound: {timeout: quick}}}}
+`
+	s := runtimetest.Start(t, "settings-policy", appOn(app), runtimetest.Manifests(t, strings.ReplaceAll(settingsManifest, "REDIS", redis.Address)+policy))
+	apis := transports(t, s)
+	overHTTP, overGRPC := apis[0].(*httpAPI), apis[1].(*grpcAPI)
+	redis.Pause()
+	const late = `the component settings did not answer within 500ms (timeout policy "quick")`
+	got := overHTTP.call(t.Context(), "GET", "/v1.0/configuration/settings/subscribe?key=a", "", nil).fault()
+	if got == nil || got.Code != "ERR_CONFIGURATION_SUBSCRIBE" || !strings.Contains(got.Text, late) {
+		t.Errorf("%+v", got)
+	}
+	stream, err := overGRPC.client.SubscribeConfiguration(t.Context(), &runtimev1.SubscribeConfigurationRequest{StoreName: "settings", Keys: []string{"a"}})
+	if err == nil {
+		_, err = stream.Recv()
+	}
+	if got := faultOf(err); got == nil || !strings.Contains(got.Text, late) {
+		t.Errorf("%+v", got)
+	}
+}

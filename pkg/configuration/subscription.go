@@ -77,7 +77,7 @@ func (s *Service) SubscribeApp(ctx context.Context, store string, keys []string,
 		return "", apierr.ConfigurationNoApp.New()
 	}
 	// The subscription outlives the request, whose memory the name may lie in.
-	sub, err := s.subscribe(context.WithoutCancel(ctx), &subscription{store: strings.Clone(store), keys: keys, metadata: metadata, app: true})
+	sub, err := s.subscribe(ctx, &subscription{store: strings.Clone(store), keys: keys, metadata: metadata, app: true})
 	if err != nil {
 		return "", err
 	}
@@ -118,7 +118,8 @@ func (s *Service) Unsubscribe(id string) error {
 	return nil
 }
 
-// subscribe begins a subscription and waits until the store has taken it.
+// subscribe begins a subscription and waits until the store has taken it, or ctx ends. One of the application outlives
+// ctx once it is taken.
 func (s *Service) subscribe(ctx context.Context, sub *subscription) (*subscription, error) {
 	held, err := s.take(sub.store)
 	if err != nil {
@@ -128,11 +129,15 @@ func (s *Service) subscribe(ctx context.Context, sub *subscription) (*subscripti
 	held.Leave()
 	sub.service, sub.id, sub.keys = s, uuid.NewString(), slices.Sorted(slices.Values(sub.keys))
 	sub.done, sub.arrived = make(chan struct{}), make(chan struct{}, 1)
-	sub.ctx, sub.end = context.WithCancel(ctx)
+	sub.ctx, sub.end = context.WithCancel(context.WithoutCancel(ctx))
+	leave := context.AfterFunc(ctx, sub.end)
 	if err = s.keep(sub); err == nil {
 		taken := make(chan error, 1)
 		go sub.run(taken)
-		if err = <-taken; err != nil {
+		if err = <-taken; err == nil && sub.app && !leave() {
+			err = context.Cause(ctx)
+		}
+		if err != nil {
 			sub.finish()
 		}
 	}
@@ -224,14 +229,48 @@ func (b *subscription) attempt(established func()) error {
 		return err
 	}
 	defer held.Leave()
-	err = held.Value.store.Subscribe(ctx, b.keys, b.metadata, established, b.change)
-	switch {
-	case ctx.Err() != nil:
+	ended, err := b.establish(ctx, held.Value)
+	if err == nil {
+		established()
+		err = <-ended
+	}
+	if ctx.Err() != nil {
 		return nil
-	case err == nil:
-		return errStopped
 	}
 	return err
+}
+
+// establish makes the subscription under the store's policy, whose timeout counts up to there only. ended brings why
+// the subscription has ended at the store, never nil before ctx ends.
+func (b *subscription) establish(ctx context.Context, c *component) (ended <-chan error, err error) {
+	return resiliency.Do(ctx, c.guard, func(within context.Context) (<-chan error, error) {
+		stream, cut := context.WithCancel(ctx)
+		made, ended := make(chan struct{}), make(chan error, 1)
+		go func() {
+			defer cut()
+			err := c.store.Subscribe(stream, b.keys, b.metadata, func() { close(made) }, b.change)
+			if err == nil {
+				err = errStopped
+			}
+			ended <- err
+		}()
+		select {
+		case <-made:
+			return ended, nil
+		case err := <-ended:
+			select {
+			case <-made: // and lost at once
+				ended <- err
+				return ended, nil
+			default:
+				return nil, err
+			}
+		case <-within.Done():
+			cut()
+			<-ended
+			return nil, context.Cause(within)
+		}
+	})
 }
 
 // renew begins anew at the store that is in service now.

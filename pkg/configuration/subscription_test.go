@@ -65,7 +65,7 @@ func serviceThatLogs(t *testing.T, log logrus.FieldLogger, store Store, told fun
 	t.Helper()
 	app := &ready.Slot[channel.App]{}
 	app.Fill(&application{told: told})
-	s := NewService(Deps{App: app, Policies: &resiliency.Policies{}, Log: log})
+	s := NewService(Deps{App: app, Policies: resiliency.New(), Log: log})
 	if err := s.Add("settings", store); err != nil {
 		t.Fatal(err)
 	}
