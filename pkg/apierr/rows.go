@@ -76,6 +76,9 @@ var (
 	// StateTransaction: the store or the encryption failed.
 	StateTransaction = Row{Code: "ERR_STATE_TRANSACTION", HTTP: http.StatusInternalServerError, GRPC: codes.Internal,
 		Format: "error while executing state transaction: %s", Reason: "ERR_STATE_TRANSACTION"}
+	// StateOutbox: what a transaction writes could not be handed to the outbox, so that nothing was stored.
+	StateOutbox = Row{Code: "ERR_PUBLISH_OUTBOX", HTTP: http.StatusInternalServerError, GRPC: codes.Internal,
+		Format: "error while publishing outbox message: %s", Reason: "DAPR_PUBSUB_OUTBOX", Rich: true}
 	// StateQueryNotSupported: the store cannot be queried.
 	StateQueryNotSupported = Row{Code: "ERR_STATE_STORE_NOT_SUPPORTED", HTTP: http.StatusInternalServerError, GRPC: codes.Internal,
 		Format: "state store does not support querying", Reason: "DAPR_STATE_QUERYING_NOT_SUPPORTED", Rich: true}

@@ -11,7 +11,6 @@ import (
 // shared are the properties that the sidecar itself reads from any component of a category, besides those
 // of state.PropertyNames.
 var shared = []string{
-	"outboxPublishPubsub", "outboxPublishTopic", "outboxPubsub", "outboxDiscardWhenMissingState",
 	"consumerID",
 	"scopes", "route", "direction",
 }

@@ -22,27 +22,28 @@ func pubsubGroups() []group {
 	}
 }
 
-// tracePublication gives a publication the trace of its call.
-func tracePublication(ctx context.Context, p *pubsub.Publication) {
-	if parent := tracing.Incoming(ctx); parent != tracing.ZeroParent {
-		p.TraceParent = parent
-		if md, ok := metadata.FromIncomingContext(ctx); ok && len(md[tracing.StateHeader]) > 0 {
-			p.TraceState = md[tracing.StateHeader][0]
-		}
+// trace is the caller's, "" for none.
+func trace(ctx context.Context) (parent, state string) {
+	if parent = tracing.Incoming(ctx); parent == tracing.ZeroParent {
+		return "", ""
 	}
+	if md, ok := metadata.FromIncomingContext(ctx); ok && len(md[tracing.StateHeader]) > 0 {
+		state = md[tracing.StateHeader][0]
+	}
+	return parent, state
 }
 
 // PublishEvent publishes one message.
 func (h *handlers) PublishEvent(ctx context.Context, req *runtimev1.PublishEventRequest) (*emptypb.Empty, error) {
 	p := pubsub.Publication{Topic: req.GetTopic(), Data: req.GetData(), ContentType: req.GetDataContentType(), Metadata: req.GetMetadata()}
-	tracePublication(ctx, &p)
+	p.TraceParent, p.TraceState = trace(ctx)
 	return done(h.blocks.PubSub.Publish(ctx, req.GetPubsubName(), &p))
 }
 
 // BulkPublishEvent publishes many messages of one topic.
 func (h *handlers) BulkPublishEvent(ctx context.Context, req *runtimev1.BulkPublishRequest) (*runtimev1.BulkPublishResponse, error) {
 	common := pubsub.Publication{Topic: req.GetTopic(), Metadata: req.GetMetadata()}
-	tracePublication(ctx, &common)
+	common.TraceParent, common.TraceState = trace(ctx)
 	entries := make([]pubsub.Entry, len(req.GetEntries()))
 	for i, entry := range req.GetEntries() {
 		entries[i] = pubsub.Entry{ID: entry.GetEntryId(), Data: entry.GetEvent(), ContentType: entry.GetContentType(), Metadata: entry.GetMetadata()}

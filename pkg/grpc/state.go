@@ -92,7 +92,9 @@ func (h *handlers) ExecuteStateTransaction(ctx context.Context, req *runtimev1.E
 	for i, operation := range req.GetOperations() {
 		operations[i] = state.RawOperation{Type: operation.GetOperationType(), Set: setRequest(operation.GetRequest())}
 	}
-	return done(h.blocks.State.Transact(ctx, req.GetStoreName(), operations, req.GetMetadata()))
+	t := state.Transaction{Operations: operations, Metadata: req.GetMetadata()}
+	t.TraceParent, t.TraceState = trace(ctx)
+	return done(h.blocks.State.Transact(ctx, req.GetStoreName(), t))
 }
 
 // QueryStateAlpha1 finds items by their content.

@@ -36,30 +36,30 @@ func setRequests(body []byte) ([]state.SetRequest, error) {
 	return requests, nil
 }
 
-// rawOperations decodes the body of a transaction.
-func rawOperations(body []byte) (operations []state.RawOperation, metadata map[string]string, err error) {
+// readTransaction decodes the body of a transaction.
+func readTransaction(body []byte) (t state.Transaction, err error) {
 	s := newScanner(body)
 	s.Members(func(name []byte) {
 		switch {
 		case is(name, "operations") && !s.Null():
 			s.Each(func() {
-				if s.room(len(operations)) {
-					operations = append(operations, s.rawOperation())
+				if s.room(len(t.Operations)) {
+					t.Operations = append(t.Operations, s.rawOperation())
 				}
 			})
 		case is(name, "metadata"):
-			metadata = s.StringMap()
+			t.Metadata = s.StringMap()
 		default:
 			s.Value()
 		}
 	})
 	if s.full {
-		return nil, nil, state.CheckItems(len(operations) + 1)
+		return t, state.CheckItems(len(t.Operations) + 1)
 	}
 	if !s.End() {
-		return nil, nil, mistake(body, new(transaction))
+		return t, mistake(body, new(transaction))
 	}
-	return operations, metadata, nil
+	return t, nil
 }
 
 // scanner reads the bodies of requests.
@@ -111,6 +111,8 @@ func (s *scanner) setRequest() state.SetRequest {
 			r.Metadata = s.StringMap()
 		case is(name, "options"):
 			r.Concurrency, r.Consistency = s.options()
+		case is(name, "contentType"):
+			r.ContentType = s.Text()
 		default:
 			s.Value()
 		}
@@ -140,6 +142,8 @@ type (
 		ETag     *string
 		Metadata map[string]string
 		Options  struct{ Concurrency, Consistency string }
+
+		ContentType string
 	}
 	transaction struct {
 		Operations []struct {

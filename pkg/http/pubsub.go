@@ -27,10 +27,16 @@ func (s *Server) pubsubRoutes() []route {
 // publication is what the call's own parts say of what it publishes.
 func (c *call) publication() pubsub.Publication {
 	p := pubsub.Publication{Topic: c.parameter("topic"), ContentType: string(c.ctx.Request.Header.ContentType()), Metadata: c.metadata()}
-	if parent := c.ctx.Request.Header.Peek(tracing.ParentHeader); isParent(parent) {
-		p.TraceParent, p.TraceState = string(parent), string(c.ctx.Request.Header.Peek(tracing.StateHeader))
-	}
+	p.TraceParent, p.TraceState = c.trace()
 	return p
+}
+
+// trace is the caller's, "" for none.
+func (c *call) trace() (parent, state string) {
+	if parent := c.ctx.Request.Header.Peek(tracing.ParentHeader); isParent(parent) {
+		return string(parent), string(c.ctx.Request.Header.Peek(tracing.StateHeader))
+	}
+	return "", ""
 }
 
 func (s *Server) publish(c *call) {

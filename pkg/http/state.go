@@ -215,18 +215,19 @@ func (s *Server) transactState(c *call) {
 		c.fail(apierr.MalformedBody.New(err))
 		return
 	}
-	operations, metadata, err := rawOperations(body)
+	t, err := readTransaction(body)
 	if err != nil {
 		c.fail(apierr.MalformedBody.New(err))
 		return
 	}
 	if query := c.metadata(); query != nil {
-		metadata = merged(metadata, query)
-		for i := range operations {
-			operations[i].Set.Metadata = merged(operations[i].Set.Metadata, query)
+		t.Metadata = merged(t.Metadata, query)
+		for i := range t.Operations {
+			t.Operations[i].Set.Metadata = merged(t.Operations[i].Set.Metadata, query)
 		}
 	}
-	c.done(s.blocks.State.Transact(c.Context(), c.parameter("name"), operations, metadata))
+	t.TraceParent, t.TraceState = c.trace()
+	c.done(s.blocks.State.Transact(c.Context(), c.parameter("name"), t))
 }
 
 func (s *Server) queryState(c *call) {

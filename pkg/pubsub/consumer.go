@@ -29,10 +29,11 @@ type bulkReceiver interface {
 type wish struct {
 	config.TopicSubscription
 	source Type
+	own    *Own // nil for subscriptions of others
 }
 
 func (w wish) equal(o wish) bool {
-	return w.source == o.source && w.PubSub == o.PubSub && w.Topic == o.Topic && w.DeadLetterTopic == o.DeadLetterTopic && w.Bulk == o.Bulk &&
+	return w.source == o.source && w.own == o.own && w.PubSub == o.PubSub && w.Topic == o.Topic && w.DeadLetterTopic == o.DeadLetterTopic && w.Bulk == o.Bulk &&
 		maps.Equal(w.Metadata, o.Metadata) && slices.Equal(w.Rules, o.Rules)
 }
 
@@ -122,7 +123,11 @@ func (c *consumer) begin(before *consumer) {
 			case <-c.taking.Done():
 			}
 		}
-		c.run(func() {})
+		c.run(func() {
+			if c.wish.own != nil {
+				c.wish.own.established()
+			}
+		})
 	}()
 }
 
@@ -167,7 +172,7 @@ func (c *consumer) subscribe(established func()) error {
 	}
 	defer held.Leave()
 	component := held.Value
-	if !component.settings.maySubscribe(c.service.deps.AppID, c.wish.Topic) {
+	if c.wish.own == nil && !component.settings.maySubscribe(c.service.deps.AppID, c.wish.Topic) {
 		return denied(c.wish)
 	}
 	request := &SubscribeRequest{Topic: component.settings.TopicPrefix + c.wish.Topic, Metadata: c.wish.Metadata, Durable: c.wish.source != Streaming,
@@ -176,6 +181,9 @@ func (c *consumer) subscribe(established func()) error {
 	if _, ok := c.to.(bulkReceiver); ok && c.wish.Bulk.Enabled {
 		request.Batch = batch(c.wish.Bulk)
 		handle = func(ctx context.Context, messages []*Message) []error { return c.together(ctx, component, messages) }
+	}
+	if c.wish.own != nil {
+		handle = c.toOwner
 	}
 	if err := component.broker.Subscribe(c.taking, request, c.bounding(handle)); err != nil {
 		return err

@@ -27,8 +27,11 @@ type deliveries struct {
 	unasked bool
 	asking  *question
 	// toApp are the subscriptions of the application by broker and topic; streams those that somebody holds open.
-	toApp     map[identity]*consumer
-	streams   map[*consumer]struct{}
+	toApp   map[identity]*consumer
+	streams map[*consumer]struct{}
+	// own are the sidecar's own wishes, toSelf what there is of them.
+	own       map[identity]wish
+	toSelf    map[identity]*consumer
 	streaming sync.WaitGroup
 }
 
@@ -36,7 +39,8 @@ type deliveries struct {
 type identity struct{ pubSub, topic string }
 
 func newDeliveries(s *Service) *deliveries {
-	return &deliveries{service: s, toApp: map[identity]*consumer{}, streams: map[*consumer]struct{}{}}
+	return &deliveries{service: s, toApp: map[identity]*consumer{}, streams: map[*consumer]struct{}{}, own: map[identity]wish{},
+		toSelf: map[identity]*consumer{}}
 }
 
 // added begins the subscriptions that a broker which is in service now makes possible.
@@ -52,10 +56,12 @@ func (d *deliveries) added() {
 func (d *deliveries) removed(ctx context.Context, c *component) error {
 	d.mu.Lock()
 	var ending []*consumer
-	for id, consumer := range d.toApp {
-		if id.pubSub == c.name {
-			ending = append(ending, consumer)
-			delete(d.toApp, id)
+	for _, standing := range []map[identity]*consumer{d.toApp, d.toSelf} {
+		for id, consumer := range standing {
+			if id.pubSub == c.name {
+				ending = append(ending, consumer)
+				delete(standing, id)
+			}
 		}
 	}
 	for stream := range d.streams {
@@ -185,11 +191,11 @@ func (d *deliveries) wishes() map[identity]wish {
 	for _, s := range d.declared {
 		id := identity{s.PubSub, s.Topic}
 		if _, twice := all[id]; !twice {
-			all[id] = wish{s, Declarative}
+			all[id] = wish{TopicSubscription: s, source: Declarative}
 		}
 	}
 	for _, s := range d.asked {
-		all[identity{s.PubSub, s.Topic}] = wish{s, Programmatic}
+		all[identity{s.PubSub, s.Topic}] = wish{TopicSubscription: s, source: Programmatic}
 	}
 	return all
 }
@@ -205,24 +211,29 @@ func Check(s config.TopicSubscription) error {
 
 // reconcile makes the subscriptions what they should be. The caller holds the lock.
 func (d *deliveries) reconcile() {
-	if !d.running {
-		return
+	if d.running {
+		d.level(d.toApp, d.wishes())
 	}
-	wishes, before := d.wishes(), map[identity]*consumer{}
-	for id, consumer := range d.toApp {
+	d.level(d.toSelf, d.own)
+}
+
+// level makes the standing subscriptions those that are wished for.
+func (d *deliveries) level(standing map[identity]*consumer, wishes map[identity]wish) {
+	before := map[identity]*consumer{}
+	for id, consumer := range standing {
 		if w, ok := wishes[id]; !ok || !w.equal(consumer.wish) {
-			delete(d.toApp, id)
+			delete(standing, id)
 			consumer.endLater(!ok)
 			before[id] = consumer
 		}
 	}
 	for id, w := range wishes {
-		if _, there := d.toApp[id]; there {
+		if _, there := standing[id]; there {
 			continue
 		}
 		if _, ok := d.service.brokers.Look(id.pubSub); ok {
 			if c := d.service.newConsumer(w, d.service.appReceiver()); c != nil {
-				d.toApp[id] = c
+				standing[id] = c
 				c.begin(before[id])
 			}
 		}
@@ -255,11 +266,12 @@ const (
 	Declarative
 	Programmatic
 	Streaming
+	internal // of the sidecar itself; no number of the protocol, and shown nowhere
 )
 
 // String is the word of the metadata API.
 func (t Type) String() string {
-	return [...]string{"UNKNOWN", "DECLARATIVE", "PROGRAMMATIC", "STREAMING"}[t]
+	return [...]string{"UNKNOWN", "DECLARATIVE", "PROGRAMMATIC", "STREAMING", "INTERNAL"}[t]
 }
 
 // Subscription is one subscription in force, for the metadata API.
@@ -272,12 +284,23 @@ type Subscription struct {
 
 // Subscriptions are those in force, by broker and topic.
 func (s *Service) Subscriptions() []Subscription {
+	return slices.DeleteFunc(s.allSubscriptions(), func(s Subscription) bool { return s.Type == internal })
+}
+
+// Disturbed are the subscriptions that do not work now, those of the sidecar itself included, by broker and topic.
+func (s *Service) Disturbed() []Subscription {
+	return slices.DeleteFunc(s.allSubscriptions(), func(s Subscription) bool { return s.State == "" })
+}
+
+func (s *Service) allSubscriptions() []Subscription {
 	d := s.deliveries
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	var all []Subscription
-	for _, c := range d.toApp {
-		all = append(all, Subscription{c.wish.TopicSubscription, c.wish.source, c.state()})
+	for _, standing := range []map[identity]*consumer{d.toApp, d.toSelf} {
+		for _, c := range standing {
+			all = append(all, Subscription{c.wish.TopicSubscription, c.wish.source, c.state()})
+		}
 	}
 	for c := range d.streams {
 		all = append(all, Subscription{c.wish.TopicSubscription, Streaming, c.state()})

@@ -127,6 +127,29 @@ func (s *Service) unpublished(broker, topic string, err error) error {
 	return e.WithResource("pubsub", broker, e.Message).WithMetadata("topic", topic, "error", err.Error())
 }
 
+// PublishOwn hands over a CloudEvent of the sidecar's own, complete as it is. The scopes of the component are not asked:
+// they are the application's. Errors are *apierr.Error.
+func (s *Service) PublishOwn(ctx context.Context, broker, topic string, event []byte) error {
+	held, err := s.take(broker, topic, nil)
+	if err != nil {
+		return err
+	}
+	defer held.Leave()
+	if err := s.hand(ctx, held.Value, &PublishRequest{Topic: topic, Data: event, ContentType: cloudevent.ContentType}); err != nil {
+		return s.unpublished(broker, topic, err)
+	}
+	return nil
+}
+
+// Permitted says whether the application may publish to a topic of a broker, as far as the broker is in service. The
+// error is an *apierr.Error.
+func (s *Service) Permitted(broker, topic string) error {
+	if c, ok := s.brokers.Look(broker); ok && !c.settings.mayPublish(s.deps.AppID, topic) {
+		return s.forbidden(broker, topic)
+	}
+	return nil
+}
+
 // hand publishes through the broker's decorators what is complete already: the last step of Publish, and the way of
 // dead letters.
 func (s *Service) hand(ctx context.Context, c *component, req *PublishRequest) error {

@@ -134,6 +134,12 @@ func (c *component) has(feature Feature) bool {
 	return false
 }
 
+// Has says whether a broker is in service.
+func (s *Service) Has(name string) bool {
+	_, ok := s.brokers.Look(name)
+	return ok
+}
+
 // Features are the capabilities of a broker, for the metadata API.
 func (s *Service) Features(name string) (words []string) {
 	c, _ := s.brokers.Look(name)

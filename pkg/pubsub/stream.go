@@ -28,7 +28,7 @@ func (s *Service) Stream(ctx context.Context, subscription config.TopicSubscript
 	allowed := held.Value.settings.maySubscribe(s.deps.AppID, subscription.Topic)
 	held.Leave()
 	subscription.Rules = []config.TopicRule{{Path: "/"}}
-	w := wish{subscription, Streaming}
+	w := wish{TopicSubscription: subscription, source: Streaming}
 	if !allowed {
 		return denied(w)
 	}

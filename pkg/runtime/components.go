@@ -18,10 +18,10 @@ func (r *Runtime) loadComponents(ctx context.Context) (ending, error) {
 	var wait sync.WaitGroup
 	loading, stop := context.WithCancel(context.WithoutCancel(ctx))
 	wait.Go(func() { r.loader.Run(loading) })
-	end := ending{settle: r.endSubscriptions, close: func(context.Context) error {
+	end := ending{settle: r.endSubscriptions, close: func(ctx context.Context) error {
 		stop()
 		wait.Wait()
-		return errors.Join(r.bindings.Close(), r.pubsub.Close(), r.state.Close(), r.settings.Close(), r.locks.Close(), r.crypto.Close(), r.middleware.Close(), r.secrets.Close())
+		return errors.Join(r.outbox.Close(ctx), r.bindings.Close(), r.pubsub.Close(), r.state.Close(), r.settings.Close(), r.locks.Close(), r.crypto.Close(), r.middleware.Close(), r.secrets.Close())
 	}}
 	if discover := r.deps.Components.Discover; discover != nil {
 		discover(ctx, r.cfg.SocketsFolder, r.deps.Logs.Scope("dapr.runtime"))

@@ -28,6 +28,7 @@ import (
 	"github.com/daprd/daprd/pkg/metrics"
 	"github.com/daprd/daprd/pkg/middleware"
 	"github.com/daprd/daprd/pkg/nameresolution"
+	"github.com/daprd/daprd/pkg/outbox"
 	"github.com/daprd/daprd/pkg/pubsub"
 	"github.com/daprd/daprd/pkg/ready"
 	"github.com/daprd/daprd/pkg/resiliency"
@@ -61,6 +62,7 @@ type Runtime struct {
 	state      *state.Service
 	secrets    *secrets.Service
 	pubsub     *pubsub.Service
+	outbox     *outbox.Service
 	bindings   *bindings.Service
 	settings   *configuration.Service
 	locks      *lock.Service
@@ -109,7 +111,6 @@ func New(cfg Config, deps Deps) (*Runtime, error) {
 	r.health.Watch(r.absent)
 	r.policies = resiliency.New(resiliency.WithLog(deps.Logs.Scope("dapr.runtime.resiliency")), resiliency.WithObserver(r.metrics))
 	r.resources = sync.OnceValues(func() (*config.Resources, error) { return config.ReadFolders(cfg.ResourcesPaths...) })
-	r.state = state.NewService(state.Deps{AppID: cfg.AppID, Namespace: cfg.Namespace, Log: r.log, Observer: r.metrics, Policies: r.policies})
 	r.secrets = secrets.NewService(secrets.Deps{Observer: r.metrics, Policies: r.policies})
 	r.wireBlocks()
 	r.loader = components.NewLoader(components.Deps{
@@ -135,6 +136,9 @@ func New(cfg Config, deps Deps) (*Runtime, error) {
 func (r *Runtime) wireBlocks() {
 	r.pubsub = pubsub.NewService(pubsub.Deps{AppID: r.cfg.AppID, Namespace: r.cfg.Namespace, App: &r.app, Policies: r.policies, Log: r.log, Observer: r.metrics,
 		SkipAppSubscriptions: r.cfg.SkipAppSubscriptions})
+	r.outbox = outbox.NewService(outbox.Deps{AppID: r.cfg.AppID, Namespace: r.cfg.Namespace, PubSub: r.pubsub, Log: r.deps.Logs.Scope("dapr.outbox")})
+	r.state = state.NewService(state.Deps{AppID: r.cfg.AppID, Namespace: r.cfg.Namespace, Log: r.log, Observer: r.metrics, Policies: r.policies,
+		Outbox: r.outbox})
 	r.bindings = bindings.NewService(bindings.Deps{App: &r.app, ProbeTimeout: r.cfg.AppBindingOptionsTimeout, Policies: r.policies,
 		Observer: r.metrics, Log: r.log})
 	r.settings = configuration.NewService(configuration.Deps{App: &r.app, Policies: r.policies, Log: r.log, Observer: r.metrics})

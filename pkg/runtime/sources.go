@@ -31,10 +31,8 @@ func (r *Runtime) outages() map[string]string {
 	for _, o := range r.loader.Outages() {
 		attributes["component."+o.Component] = o.String()
 	}
-	for _, s := range r.pubsub.Subscriptions() {
-		if s.State != "" {
-			attributes["subscription."+s.PubSub+"."+s.Topic] = s.State
-		}
+	for _, s := range r.pubsub.Disturbed() {
+		attributes["subscription."+s.PubSub+"."+s.Topic] = s.State
 	}
 	return attributes
 }

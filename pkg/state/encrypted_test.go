@@ -84,7 +84,7 @@ func TestEncryptedTransaction(t *testing.T) {
 		{Type: "upsert", Set: SetRequest{Key: "gone", Value: []byte("tx")}},
 		{Type: "delete", Set: SetRequest{Key: "gone"}},
 	}
-	if err := service.Transact(t.Context(), "st", ops, nil); err != nil {
+	if err := service.Transact(t.Context(), "st", Transaction{Operations: ops}); err != nil {
 		t.Fatal(err)
 	}
 	for _, set := range store.sets {

@@ -24,7 +24,7 @@ func calls(ctx context.Context, service *Service, store, key string) map[string]
 		"set many":    service.Set(ctx, store, []SetRequest{{Key: "fine"}, {Key: key}}),
 		"delete":      service.Delete(ctx, store, DeleteRequest{Key: key}),
 		"bulk delete": service.BulkDelete(ctx, store, []DeleteRequest{{Key: "fine"}, {Key: key}}),
-		"transaction": service.Transact(ctx, store, []RawOperation{{Type: "upsert", Set: SetRequest{Key: key}}}, nil),
+		"transaction": service.Transact(ctx, store, Transaction{Operations: []RawOperation{{Type: "upsert", Set: SetRequest{Key: key}}}}),
 	}
 }
 
@@ -145,7 +145,7 @@ func TestMissingAbilities(t *testing.T) {
 		err  error
 		want answer
 	}{
-		{"transaction", service.Transact(t.Context(), "st", nil, nil), answer{
+		{"transaction", service.Transact(t.Context(), "st", Transaction{}), answer{
 			Code: "ERR_STATE_STORE_NOT_SUPPORTED", HTTP: 500, GRPC: codes.Unimplemented,
 			Message: "state store st doesn't support transactions", Reason: "DAPR_STATE_TRANSACTIONS_NOT_SUPPORTED", Resource: resource,
 			Help: &apierr.Link{URL: "https://docs.dapr.io/reference/components-reference/supported-state-stores/",

@@ -42,7 +42,7 @@ func TestKeyPrefix(t *testing.T) {
 				service.Set(ctx, "St", []SetRequest{item, item}),
 				service.Delete(ctx, "St", DeleteRequest{Key: "k"}),
 				service.BulkDelete(ctx, "St", []DeleteRequest{{Key: "k"}, {Key: "k"}}),
-				service.Transact(ctx, "St", operation, nil),
+				service.Transact(ctx, "St", Transaction{Operations: operation}),
 			)
 			if err != nil {
 				t.Fatal(err)
@@ -113,7 +113,7 @@ func TestEmptyKey(t *testing.T) {
 		t.Errorf("the store was asked for %q", store.keys)
 	}
 	ops := []RawOperation{{Type: "upsert"}}
-	if err := service.Transact(t.Context(), "st", ops, nil); err != nil {
+	if err := service.Transact(t.Context(), "st", Transaction{Operations: ops}); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff([]string{"myapp||"}, store.keys); diff != "" {

@@ -13,12 +13,18 @@ const (
 	propertyActorStateStore = "actorStateStore"
 	propertyPrimaryKey      = "primaryEncryptionKey"
 	propertySecondaryKey    = "secondaryEncryptionKey"
+
+	propertyOutboxPublishPubSub = "outboxPublishPubsub"
+	propertyOutboxPublishTopic  = "outboxPublishTopic"
+	propertyOutboxPubSub        = "outboxPubsub"
+	propertyOutboxDiscard       = "outboxDiscardWhenMissingState"
 )
 
 // PropertyNames are the properties of a component that ParseSettings reads, for whoever warns of properties
 // that nobody reads.
 func PropertyNames() []string {
-	return []string{propertyKeyPrefix, propertyActorStateStore, propertyPrimaryKey, propertySecondaryKey}
+	return []string{propertyKeyPrefix, propertyActorStateStore, propertyPrimaryKey, propertySecondaryKey, propertyOutboxPublishPubSub,
+		propertyOutboxPublishTopic, propertyOutboxPubSub, propertyOutboxDiscard}
 }
 
 // Settings are what a component's manifest says to the block rather than to the store.
@@ -28,6 +34,8 @@ type Settings struct {
 	KeyPrefix string
 	// ActorStateStore marks the store that holds the state of actors.
 	ActorStateStore bool
+	// Outbox is nil for a store whose transactions are not published.
+	Outbox *OutboxSettings
 
 	keys *keyring
 }
@@ -48,8 +56,12 @@ func ParseSettings(properties, secretNames map[string]string) (Settings, error) 
 	if err != nil {
 		return Settings{}, err
 	}
+	outbox, err := parseOutbox(properties)
+	if err != nil {
+		return Settings{}, err
+	}
 	actors, _ := property(properties, propertyActorStateStore)
-	return Settings{KeyPrefix: keyPrefix, ActorStateStore: config.Truthy(actors), keys: keys}, nil
+	return Settings{KeyPrefix: keyPrefix, ActorStateStore: config.Truthy(actors), Outbox: outbox, keys: keys}, nil
 }
 
 func property(properties map[string]string, name string) (string, bool) {

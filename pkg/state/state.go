@@ -22,6 +22,8 @@ type Deps struct {
 	Observer Observer
 	// Policies are the resiliency policies in force; nil has none.
 	Policies *resiliency.Policies
+	// Outbox publishes what transactions write; nil publishes nothing.
+	Outbox Outbox
 }
 
 // Service is the state building block. Its methods take and give keys as apps know them, may be called by

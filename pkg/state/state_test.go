@@ -31,7 +31,7 @@ func TestRequestsPassThrough(t *testing.T) {
 	remove := DeleteRequest{Key: "k", ETag: &tag, Concurrency: FirstWrite, Consistency: Strong, Metadata: metadata}
 	err := errors.Join(
 		service.Set(t.Context(), "st", []SetRequest{set}),
-		service.Transact(t.Context(), "st", []RawOperation{{Type: "upsert", Set: set}, {Type: "delete", Set: set}}, nil),
+		service.Transact(t.Context(), "st", Transaction{Operations: []RawOperation{{Type: "upsert", Set: set}, {Type: "delete", Set: set}}}),
 		service.Delete(t.Context(), "st", remove),
 		service.BulkDelete(t.Context(), "st", []DeleteRequest{remove}),
 	)

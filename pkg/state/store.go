@@ -98,6 +98,8 @@ type SetRequest struct {
 	// JSON says that Value is the text of a JSON value, as HTTP callers send it. It selects how stores that
 	// tell the two apart keep it (SQLite); it never changes Value.
 	JSON bool
+	// ContentType is what an HTTP caller says of Value beside its metadata, "" for nothing. Stores do not read it.
+	ContentType string
 	// ETag is nil without a condition.
 	ETag        *string
 	Concurrency Concurrency

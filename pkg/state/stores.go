@@ -21,6 +21,8 @@ type component struct {
 	features []Feature
 	settings Settings
 	operations
+	// stored are the operations without encryption.
+	stored operations
 }
 
 // Description is what the metadata API tells of a store.
@@ -43,6 +45,7 @@ func (s *Service) Add(name string, store Store, settings Settings) error {
 	}
 	s.log(name, settings)
 	s.stores.Put(name, s.component(name, store, settings))
+	s.publish(name, store, settings)
 	return nil
 }
 
@@ -61,6 +64,7 @@ func (s *Service) Replace(ctx context.Context, name string, store Store, setting
 	s.change.Lock()
 	s.log(name, settings)
 	old := s.stores.Swap(name, s.component(name, store, settings))
+	s.publish(name, store, settings)
 	s.change.Unlock()
 	return retire(ctx, old)
 }
@@ -70,6 +74,9 @@ func (s *Service) Replace(ctx context.Context, name string, store Store, setting
 func (s *Service) Remove(ctx context.Context, name string) error {
 	s.change.Lock()
 	old := s.stores.Remove(name)
+	if s.deps.Outbox != nil {
+		s.deps.Outbox.Follow(name, nil, s)
+	}
 	s.change.Unlock()
 	return retire(ctx, old)
 }
@@ -90,6 +97,7 @@ func (s *Service) component(name string, store Store, settings Settings) *compon
 		settings:   settings,
 		operations: abilities(store).guarded(s.deps.Policies.Component(resiliency.Statestore, name, resiliency.Outbound)).many().observed(name, s.deps.Observer),
 	}
+	c.stored = c.operations
 	if settings.keys != nil {
 		c.operations = c.encrypted(settings.keys)
 	}
@@ -106,6 +114,18 @@ func (s *Service) log(name string, settings Settings) {
 	if settings.Encrypted() {
 		s.deps.Log.Infof("automatic encryption enabled for state store %s", name)
 	}
+}
+
+// publish tells the outbox of a store.
+func (s *Service) publish(name string, store Store, settings Settings) {
+	if s.deps.Outbox == nil {
+		return
+	}
+	if _, ok := store.(Transactor); !ok && settings.Outbox != nil {
+		s.deps.Log.Warnf("the outbox of state store %s has no effect: it publishes what transactions write, and this store has none", name)
+		settings.Outbox = nil
+	}
+	s.deps.Outbox.Follow(name, settings.Outbox, s)
 }
 
 // Stores describes the stores in service, in the order of their names.

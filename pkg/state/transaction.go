@@ -7,6 +7,14 @@ import (
 	"github.com/daprd/daprd/pkg/apierr"
 )
 
+// Transaction is what a caller wants done together.
+type Transaction struct {
+	Operations []RawOperation
+	Metadata   map[string]string
+	// TraceParent and TraceState are the caller's, "" for none.
+	TraceParent, TraceState string
+}
+
 // RawOperation is one step of a transaction as a caller names it.
 type RawOperation struct {
 	// Type is "upsert" or "delete"; anything else is refused.
@@ -15,10 +23,16 @@ type RawOperation struct {
 	Set SetRequest
 }
 
+// The types of operations.
+const (
+	TypeUpsert = "upsert"
+	TypeDelete = "delete"
+)
+
 // Transact applies operations together, as far as the store can (Redis does not roll back). No operations
 // are no error. A value that its content type belies is refused, as in Set. Unlike Set it takes an empty key: Dapr writes the bare prefix, and such data exists. Every
 // failure of the store is the same row, a refused entity tag included, as in Dapr.
-func (s *Service) Transact(ctx context.Context, store string, ops []RawOperation, metadata map[string]string) error {
+func (s *Service) Transact(ctx context.Context, store string, t Transaction) error {
 	held, err := s.take(store)
 	if err != nil {
 		return err
@@ -30,22 +44,37 @@ func (s *Service) Transact(ctx context.Context, store string, ops []RawOperation
 			WithHelp("https://docs.dapr.io/reference/components-reference/supported-state-stores/",
 				"Check the list of state stores and the features they support")
 	}
-	if err := CheckItems(len(ops)); err != nil {
+	if err := CheckItems(len(t.Operations)); err != nil {
 		return err
 	}
-	stored, err := c.complete(ops)
+	if c.settings.Outbox != nil && s.deps.Outbox != nil {
+		return s.transactPublished(ctx, c, &t)
+	}
+	stored, err := c.complete(t.Operations)
 	if err != nil || len(stored) == 0 {
 		return err
 	}
-	if c.maxOperations > 0 && len(ops) > c.maxOperations {
-		return apierr.StateTooManyOperations.New(len(ops), c.maxOperations).WithResource("state", store, "").
-			WithMetadata("currentOpsTransaction", strconv.Itoa(len(ops)),
-				"maxOpsPerTransaction", strconv.Itoa(c.maxOperations))
+	return c.run(ctx, stored, t.Metadata)
+}
+
+// run gives operations to the store.
+func (c *component) run(ctx context.Context, stored []Operation, metadata map[string]string) error {
+	if err := c.fits(len(stored)); err != nil {
+		return err
 	}
 	if err := c.transact(ctx, stored, metadata); err != nil {
 		return failed(apierr.StateTransaction, err, err)
 	}
 	return nil
+}
+
+// fits refuses more operations than the store takes at once.
+func (c *component) fits(operations int) error {
+	if c.maxOperations <= 0 || operations <= c.maxOperations {
+		return nil
+	}
+	return apierr.StateTooManyOperations.New(operations, c.maxOperations).WithResource("state", c.name, "").
+		WithMetadata("currentOpsTransaction", strconv.Itoa(operations), "maxOpsPerTransaction", strconv.Itoa(c.maxOperations))
 }
 
 // complete gives the operations their full keys.
@@ -58,12 +87,12 @@ func (c *component) complete(ops []RawOperation) ([]Operation, error) {
 		set := op.Set
 		set.Key = c.prefix + set.Key
 		switch op.Type {
-		case "upsert":
+		case TypeUpsert:
 			if err := checkContent(&set); err != nil {
 				return nil, err
 			}
 			stored[i].Set = &set
-		case "delete":
+		case TypeDelete:
 			stored[i].Delete = &DeleteRequest{Key: set.Key, ETag: set.ETag, Concurrency: set.Concurrency,
 				Consistency: set.Consistency, Metadata: set.Metadata}
 		default:

@@ -34,7 +34,7 @@ func TestRefusedTransactions(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			if diff := cmp.Diff(c.want, answered(t, service.Transact(t.Context(), "st", c.ops, nil))); diff != "" {
+			if diff := cmp.Diff(c.want, answered(t, service.Transact(t.Context(), "st", Transaction{Operations: c.ops}))); diff != "" {
 				t.Error(diff)
 			}
 		})
@@ -44,7 +44,7 @@ func TestRefusedTransactions(t *testing.T) {
 	}
 	// A delete has no content.
 	harmless := []RawOperation{{Type: "delete", Set: SetRequest{Key: "a", Value: []byte("{"), Metadata: document}}}
-	if err := service.Transact(t.Context(), "st", harmless, nil); err != nil {
+	if err := service.Transact(t.Context(), "st", Transaction{Operations: harmless}); err != nil {
 		t.Error(err)
 	}
 }

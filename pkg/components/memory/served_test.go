@@ -81,5 +81,5 @@ func (s served) Transact(ctx context.Context, ops []state.Operation, metadata ma
 		}
 		raw[i].Set.Key = appKey(raw[i].Set.Key)
 	}
-	return s.service.Transact(ctx, "st", raw, metadata)
+	return s.service.Transact(ctx, "st", state.Transaction{Operations: raw, Metadata: metadata})
 }

@@ -291,7 +291,7 @@ func (c *call) transact(ctx context.Context, t *testing.T, service *state.Servic
 	for i, op := range body.Operations {
 		operations[i] = state.RawOperation{Type: op.Operation, Set: op.Request.request(nil)}
 	}
-	return service.Transact(ctx, store, operations, body.Metadata)
+	return service.Transact(ctx, store, state.Transaction{Operations: operations, Metadata: body.Metadata})
 }
 
 // sent is an item in the JSON form of protobuf, where bytes are base64.
@@ -345,7 +345,7 @@ func (c *call) replayGRPC(t *testing.T, service *state.Service) error {
 		for i, op := range body.Operations {
 			operations[i] = state.RawOperation{Type: op.OperationType, Set: op.Request.request()}
 		}
-		return service.Transact(t.Context(), body.StoreName, operations, body.Metadata)
+		return service.Transact(t.Context(), body.StoreName, state.Transaction{Operations: operations, Metadata: body.Metadata})
 	}
 	t.Fatalf("unknown call %s", c.GRPC)
 	return errors.ErrUnsupported
