@@ -1,7 +1,9 @@
 package test
 
 import (
+	"bytes"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -9,6 +11,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/daprd/daprd/pkg/components/redis/redistest"
 	commonv1 "github.com/daprd/daprd/pkg/proto/common/v1"
@@ -266,4 +270,48 @@ func TestReloadOfSubscriptions(t *testing.T) {
 	publish("/second")
 	files.remove("s.yaml")
 	eventually(t, "the subscription is gone", func() bool { return !strings.Contains(plainly(t, s, "GET /v1.0/metadata"), `"subscriptions"`) })
+}
+
+// TestReloadOfSettings: a subscription goes on at the configuration store that takes the place of another, and tells what
+// differs there: nothing that changed between the two is missed.
+func TestReloadOfSettings(t *testing.T) {
+	runtimetest.Isolate(t)
+	first, second := redistest.Start(t), redistest.Start(t)
+	for _, pair := range [][2]string{{"same", "1"}, {"changed", "1"}, {"gone", "1"}} {
+		redisWriter(t, first.Address)(pair[0], pair[1])
+	}
+	put := redisWriter(t, second.Address)
+	for _, pair := range [][2]string{{"same", "1"}, {"changed", "2"}, {"new", "1"}, {"unasked", "1"}} {
+		put(pair[0], pair[1])
+	}
+	told := make(chan string, 100)
+	app := startApplication(t, func(_ http.ResponseWriter, r *http.Request) {
+		if body, _ := io.ReadAll(r.Body); r.Method == http.MethodPost {
+			told <- r.URL.Path + string(body[bytes.Index(body, []byte(`"items"`)):])
+		}
+	})
+	files := newFolder(t)
+	manifest := func(server *redistest.Server) string {
+		return strings.ReplaceAll(settingsManifest, "REDIS", server.Address)
+	}
+	files.write("settings.yaml", manifest(first))
+	s := runtimetest.Start(t, "settings-reload", files.option(), appOn(app))
+	answer := transports(t, s)[0].(*httpAPI).call(t.Context(), "GET", "/v1.0/configuration/settings/subscribe?key=same&key=changed&key=gone&key=new", "", nil)
+	if answer.status != http.StatusOK {
+		t.Fatalf("%+v", answer)
+	}
+	files.swap("settings.yaml", manifest(second))
+	got := map[string]bool{}
+	for range 3 {
+		got[<-told] = true
+	}
+	put("same", "2")
+	got[<-told] = true
+	want := map[string]bool{
+		`/configuration/settings/changed"items":{"changed":{"value":"2"}}}`: true, `/configuration/settings/gone"items":{"gone":{}}}`: true,
+		`/configuration/settings/new"items":{"new":{"value":"1"}}}`: true, `/configuration/settings/same"items":{"same":{"value":"2"}}}`: true,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
 }

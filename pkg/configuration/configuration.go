@@ -43,6 +43,8 @@ type Service struct {
 	mu            sync.Mutex
 	ended         bool
 	subscriptions map[string]*subscription
+	// outages are by store.
+	outages map[string]*outage
 }
 
 // component is a store in service.
@@ -54,7 +56,7 @@ type component struct {
 
 // NewService makes a Service without stores.
 func NewService(deps Deps) *Service {
-	return &Service{deps: deps, subscriptions: map[string]*subscription{}}
+	return &Service{deps: deps, subscriptions: map[string]*subscription{}, outages: map[string]*outage{}}
 }
 
 // Add puts a store into service under name; the Service closes it at the end. It refuses a name that is in service

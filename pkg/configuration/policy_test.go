@@ -40,7 +40,7 @@ func TestSubscribeRetries(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var attempts atomic.Int32
-				s := service(t, &scripted{func(ctx context.Context, established func(), _ func(map[string]Item)) error {
+				s := service(t, &scripted{subscribe: func(ctx context.Context, established func(), _ func(map[string]Item)) error {
 					if int(attempts.Add(1)) <= c.failures {
 						return errors.New("connection refused")
 					}
@@ -68,7 +68,7 @@ func TestSubscribeTimeout(t *testing.T) {
 		var attempts, hanging atomic.Int32
 		change := make(chan func(map[string]Item), 1)
 		values := make(chan string, 1)
-		s := service(t, &scripted{func(ctx context.Context, established func(), changed func(map[string]Item)) error {
+		s := service(t, &scripted{subscribe: func(ctx context.Context, established func(), changed func(map[string]Item)) error {
 			hanging.Add(1)
 			defer hanging.Add(-1)
 			if attempts.Add(1) == 2 {
@@ -103,7 +103,7 @@ func TestSubscribeTimeout(t *testing.T) {
 // end, do not.
 func TestSubscribeBreaker(t *testing.T) {
 	var attempts atomic.Int32
-	s := service(t, &scripted{func(ctx context.Context, established func(), _ func(map[string]Item)) error {
+	s := service(t, &scripted{subscribe: func(ctx context.Context, established func(), _ func(map[string]Item)) error {
 		if attempts.Add(1) > 1 {
 			return errors.New("connection refused")
 		}
@@ -134,7 +134,7 @@ func TestSubscribeBreaker(t *testing.T) {
 // TestSubscriberLeaves: who leaves while the subscription is tried ends it.
 func TestSubscriberLeaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := service(t, &scripted{func(context.Context, func(), func(map[string]Item)) error { return errors.New("connection refused") }}, silent)
+		s := service(t, &scripted{subscribe: func(context.Context, func(), func(map[string]Item)) error { return errors.New("connection refused") }}, silent)
 		govern(t, s, config.ResiliencyPolicies{Retries: retries(-1)})
 		ctx, leave := context.WithCancel(t.Context())
 		ended := make(chan error)
@@ -160,7 +160,7 @@ func TestLostUnderPolicy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var attempts atomic.Int32
 		again := make(chan struct{})
-		s := service(t, &scripted{func(ctx context.Context, established func(), _ func(map[string]Item)) error {
+		s := service(t, &scripted{subscribe: func(ctx context.Context, established func(), _ func(map[string]Item)) error {
 			switch attempts.Add(1) {
 			case 1:
 				established()

@@ -22,7 +22,7 @@ const (
 	maxSubscriptions = 1000
 	// firstPause and longestPause bound the pauses of a subscription whose store is lost.
 	firstPause   = 100 * time.Millisecond
-	longestPause = 10 * time.Second
+	longestPause = 2 * time.Second
 )
 
 var (
@@ -33,8 +33,12 @@ var (
 	ErrUnknown = errors.New("subscription does not exist")
 )
 
-// subscription brings the changes of items of a store to somebody. What comes faster than it is taken is kept by key:
-// the newest value of a key wins, so that a slow receiver holds up no store and costs no more than the items.
+// subscription brings the changes of items of a store to somebody, each by itself, in the order in which they came. What
+// comes faster than it is taken is kept by key: the newest value of a key wins, so that a slow receiver holds up no store
+// and costs no more than the items.
+//
+// Each time the subscription is made the items are read: what differs from what was told last has changed while nobody
+// listened, or at a store that took the place of another, and is told then.
 type subscription struct {
 	service   *Service
 	id, store string
@@ -51,8 +55,16 @@ type subscription struct {
 	// arrived says that there are changes to be taken.
 	arrived chan struct{}
 
-	mu      sync.Mutex
+	mu sync.Mutex
+	// changed are the items to be taken, turns their keys in order.
 	changed map[string]Item
+	turns   []string
+	// known are the hashes of the items as they were told last, or read at first; read says that they were.
+	known map[string]uint64
+	read  bool
+	// heard are the keys that the store told of while the subscription was being made; nil otherwise. What is read
+	// meanwhile may be older.
+	heard map[string]struct{}
 	// again ends the subscription at the store, so that it begins anew.
 	again context.CancelFunc
 }
@@ -90,11 +102,9 @@ func (b *subscription) tell(id string, items map[string]Item) error {
 	if !ok {
 		return nil
 	}
-	for _, key := range slices.Sorted(maps.Keys(items)) {
-		update := &channel.ConfigurationUpdate{Subscription: id, Store: b.store, Key: key, Items: make(map[string]channel.ConfigurationItem, len(items))}
-		for name, item := range items {
-			update.Items[name] = channel.ConfigurationItem(item)
-		}
+	for key, item := range items {
+		update := &channel.ConfigurationUpdate{Subscription: id, Store: b.store, Key: key,
+			Items: map[string]channel.ConfigurationItem{key: channel.ConfigurationItem(item)}}
 		if err := app.ConfigurationUpdate(b.ctx, update); err != nil && b.ctx.Err() == nil {
 			b.service.deps.Log.Errorf("the application was not told of the change of the configuration item %q of %s: %s", key, b.store, err)
 		}
@@ -128,7 +138,7 @@ func (s *Service) subscribe(ctx context.Context, sub *subscription) (*subscripti
 	c, began := held.Value, time.Now()
 	held.Leave()
 	sub.service, sub.id, sub.keys = s, uuid.NewString(), slices.Sorted(slices.Values(sub.keys))
-	sub.done, sub.arrived = make(chan struct{}), make(chan struct{}, 1)
+	sub.done, sub.arrived, sub.known = make(chan struct{}), make(chan struct{}, 1), map[string]uint64{}
 	sub.ctx, sub.end = context.WithCancel(context.WithoutCancel(ctx))
 	leave := context.AfterFunc(ctx, sub.end)
 	if err = s.keep(sub); err == nil {
@@ -168,6 +178,46 @@ func (s *Service) forget(id string) {
 	delete(s.subscriptions, id)
 }
 
+// outage is the time in which subscriptions of a store are lost.
+type outage struct {
+	lost        int
+	since, told time.Time
+}
+
+// lost says that a subscription is lost, or could not be made again; first that it was not lost before. A line tells of
+// the store's first one, and another of each minute that it lasts.
+func (s *Service) lost(store string, first bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	o := s.outages[store]
+	if o == nil {
+		o = &outage{since: now}
+		s.outages[store] = o
+	}
+	if first {
+		o.lost++
+	}
+	if now.Sub(o.told) >= time.Minute {
+		o.told = now
+		s.deps.Log.Warnf("subscriptions to configuration store %s are lost and tried again: %s", store, err)
+	}
+}
+
+// regained says that a lost subscription is made again, or has ended. A line tells that the last one is made.
+func (s *Service) regained(store string, made bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	o := s.outages[store]
+	if o.lost--; o.lost > 0 {
+		return
+	}
+	delete(s.outages, store)
+	if made {
+		s.deps.Log.Infof("subscriptions to configuration store %s are made again, after %s", store, time.Since(o.since).Round(time.Millisecond))
+	}
+}
+
 // finish ends the subscription and waits until nothing is left of it.
 func (b *subscription) finish() {
 	b.end()
@@ -177,15 +227,22 @@ func (b *subscription) finish() {
 // run is the life of the subscription. taken hears how the first attempt went.
 func (b *subscription) run(taken chan<- error) {
 	var calls sync.WaitGroup
+	begun, lost, pause := false, false, firstPause
 	defer func() {
 		b.end()
 		calls.Wait()
+		if lost {
+			b.service.regained(b.store, false)
+		}
 		b.service.forget(b.id)
 		close(b.done)
 	}()
-	begun, pause := false, firstPause
 	established := func() {
 		pause = firstPause
+		if lost {
+			lost = false
+			b.service.regained(b.store, true)
+		}
 		if begun {
 			return
 		}
@@ -203,7 +260,8 @@ func (b *subscription) run(taken chan<- error) {
 			taken <- err
 			return
 		case b.ctx.Err() == nil:
-			b.service.deps.Log.Warnf("the subscription to configuration store %s is lost and tried again: %s", b.store, err)
+			b.service.lost(b.store, !lost, err)
+			lost = true
 			if resiliency.Wait(b.ctx, pause) != nil {
 				return
 			}
@@ -240,10 +298,11 @@ func (b *subscription) attempt(established func()) error {
 	return err
 }
 
-// establish makes the subscription under the store's policy, whose timeout counts up to there only. ended brings why
-// the subscription has ended at the store, never nil before ctx ends.
+// establish makes the subscription under the store's policy, whose timeout counts up to there only, and reads the items.
+// ended brings why the subscription has ended at the store, never nil before ctx ends.
 func (b *subscription) establish(ctx context.Context, c *component) (ended <-chan error, err error) {
 	return resiliency.Do(ctx, c.guard, func(within context.Context) (<-chan error, error) {
+		b.listen()
 		stream, cut := context.WithCancel(ctx)
 		made, ended := make(chan struct{}), make(chan error, 1)
 		go func() {
@@ -256,12 +315,10 @@ func (b *subscription) establish(ctx context.Context, c *component) (ended <-cha
 		}()
 		select {
 		case <-made:
-			return ended, nil
 		case err := <-ended:
 			select {
 			case <-made: // and lost at once
 				ended <- err
-				return ended, nil
 			default:
 				return nil, err
 			}
@@ -270,7 +327,59 @@ func (b *subscription) establish(ctx context.Context, c *component) (ended <-cha
 			<-ended
 			return nil, context.Cause(within)
 		}
+		items, err := c.store.Get(within, b.keys, b.metadata)
+		if err != nil {
+			cut()
+			<-ended
+			return nil, err
+		}
+		b.compare(items)
+		return ended, nil
 	})
+}
+
+// listen remembers what the store tells of, until compare.
+func (b *subscription) listen() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.heard = map[string]struct{}{}
+}
+
+// compare learns the items that were read, the first time, and later tells those that differ from what is known.
+func (b *subscription) compare(items map[string]Item) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	differ := map[string]Item{}
+	for key, item := range items {
+		if known, ok := b.known[key]; !ok && !item.gone() || ok && known != item.hash() {
+			differ[key] = item
+		}
+	}
+	for key := range b.known {
+		if _, ok := items[key]; !ok {
+			differ[key] = Item{}
+		}
+	}
+	for key := range b.heard {
+		delete(differ, key)
+	}
+	b.heard = nil
+	b.note(differ)
+	if b.read {
+		b.queue(differ)
+	}
+	b.read = true
+}
+
+// note remembers items as known. The caller has mu.
+func (b *subscription) note(items map[string]Item) {
+	for key, item := range items {
+		if item.gone() {
+			delete(b.known, key)
+		} else {
+			b.known[key] = item.hash()
+		}
+	}
 }
 
 // renew begins anew at the store that is in service now.
@@ -282,18 +391,51 @@ func (b *subscription) renew() {
 	}
 }
 
-// change keeps what has changed until it is taken.
+// change keeps what the store tells until it is taken.
 func (b *subscription) change(items map[string]Item) {
 	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.note(items)
+	if b.heard != nil {
+		for key := range items {
+			b.heard[key] = struct{}{}
+		}
+	}
+	b.queue(items)
+}
+
+// queue keeps items until they are taken. The caller has mu.
+func (b *subscription) queue(items map[string]Item) {
+	if len(items) == 0 {
+		return
+	}
 	if b.changed == nil {
 		b.changed = make(map[string]Item, len(items))
 	}
-	maps.Copy(b.changed, items)
-	b.mu.Unlock()
+	for _, key := range slices.Sorted(maps.Keys(items)) {
+		if _, waits := b.changed[key]; !waits {
+			b.turns = append(b.turns, key)
+		}
+		b.changed[key] = items[key]
+	}
 	select {
 	case b.arrived <- struct{}{}:
 	default:
 	}
+}
+
+// next takes the item whose turn it is.
+func (b *subscription) next() (key string, item Item, ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.turns) == 0 {
+		b.changed, b.turns = nil, nil
+		return "", Item{}, false
+	}
+	key, b.turns = b.turns[0], b.turns[1:]
+	item = b.changed[key]
+	delete(b.changed, key)
+	return key, item, true
 }
 
 // deliver hands changes over until the subscription ends.
@@ -304,15 +446,10 @@ func (b *subscription) deliver(send func(id string, items map[string]Item) error
 			return nil
 		case <-b.arrived:
 		}
-		b.mu.Lock()
-		items := b.changed
-		b.changed = nil
-		b.mu.Unlock()
-		if len(items) == 0 {
-			continue
-		}
-		if err := send(b.id, items); err != nil {
-			return err
+		for key, item, ok := b.next(); ok && b.ctx.Err() == nil; key, item, ok = b.next() {
+			if err := send(b.id, map[string]Item{key: item}); err != nil {
+				return err
+			}
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/sirupsen/logrus"
 	"github.com/sirupsen/logrus/hooks/test"
 	"go.uber.org/goleak"
@@ -20,13 +21,17 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const patience = 20 * time.Second
 
-// scripted is a store whose subscriptions do as subscribe says.
+// scripted is a store whose subscriptions do as subscribe says. It has the items that get gives, none without.
 type scripted struct {
 	subscribe func(ctx context.Context, established func(), changed func(map[string]Item)) error
+	get       func(ctx context.Context) (map[string]Item, error)
 }
 
-func (s *scripted) Get(context.Context, []string, map[string]string) (map[string]Item, error) {
-	return nil, nil
+func (s *scripted) Get(ctx context.Context, _ []string, _ map[string]string) (map[string]Item, error) {
+	if s.get == nil {
+		return nil, nil
+	}
+	return s.get(ctx)
 }
 
 func (s *scripted) Subscribe(ctx context.Context, _ []string, _ map[string]string, established func(), changed func(map[string]Item)) error {
@@ -35,11 +40,11 @@ func (s *scripted) Subscribe(ctx context.Context, _ []string, _ map[string]strin
 
 // steady is a store that brings items at once and then nothing.
 func steady(items map[string]Item) *scripted {
-	return &scripted{func(ctx context.Context, established func(), changed func(map[string]Item)) error {
-		established()
+	return &scripted{subscribe: func(ctx context.Context, established func(), changed func(map[string]Item)) error {
 		if len(items) > 0 {
 			changed(items)
 		}
+		established()
 		<-ctx.Done()
 		return nil
 	}}
@@ -140,7 +145,7 @@ func TestDrainEndsAll(t *testing.T) {
 	release := make(chan struct{})
 	var ended atomic.Int32
 	both := make(chan struct{})
-	s := service(t, &scripted{func(ctx context.Context, established func(), _ func(map[string]Item)) error {
+	s := service(t, &scripted{subscribe: func(ctx context.Context, established func(), _ func(map[string]Item)) error {
 		established()
 		<-ctx.Done()
 		if ended.Add(1) == 2 {
@@ -166,7 +171,7 @@ func TestStoreThatStops(t *testing.T) {
 	log, said := test.NewNullLogger()
 	attempts := make(chan struct{}, 2)
 	var seen atomic.Int32
-	s := serviceThatLogs(t, log, &scripted{func(ctx context.Context, established func(), _ func(map[string]Item)) error {
+	s := serviceThatLogs(t, log, &scripted{subscribe: func(ctx context.Context, established func(), _ func(map[string]Item)) error {
 		attempts <- struct{}{}
 		established()
 		if seen.Add(1) == 1 {
@@ -180,7 +185,7 @@ func TestStoreThatStops(t *testing.T) {
 	}
 	receive(t, attempts, "attempt")
 	receive(t, attempts, "second attempt")
-	if entry := said.LastEntry(); entry == nil || entry.Message != "the subscription to configuration store settings is lost and tried again: "+errStopped.Error() {
+	if entry := said.AllEntries()[0]; entry.Message != "subscriptions to configuration store settings are lost and tried again: "+errStopped.Error() {
 		t.Errorf("%+v", entry)
 	}
 }
@@ -189,12 +194,13 @@ func TestStoreThatStops(t *testing.T) {
 func TestLostStore(t *testing.T) {
 	var attempts atomic.Int32
 	values := make(chan string, 10)
-	s := service(t, &scripted{func(ctx context.Context, established func(), changed func(map[string]Item)) error {
-		established()
+	s := service(t, &scripted{subscribe: func(ctx context.Context, established func(), changed func(map[string]Item)) error {
 		if attempts.Add(1) == 1 {
+			established()
 			return errors.New("connection reset")
 		}
 		changed(map[string]Item{"a": {Value: "again"}})
+		established()
 		<-ctx.Done()
 		return nil
 	}}, func(_ context.Context, update *channel.ConfigurationUpdate) error {
@@ -247,10 +253,10 @@ func TestReplaceAtOnce(t *testing.T) {
 	}
 }
 
-// TestNewestValue: what comes while the receiver is busy is one change, with the newest value of each key.
+// TestNewestValue: what comes while the receiver is busy is brought in its order, of each key the newest value.
 func TestNewestValue(t *testing.T) {
 	change := make(chan func(map[string]Item), 1)
-	s := service(t, &scripted{func(ctx context.Context, established func(), changed func(map[string]Item)) error {
+	s := service(t, &scripted{subscribe: func(ctx context.Context, established func(), changed func(map[string]Item)) error {
 		established()
 		change <- changed
 		<-ctx.Done()
@@ -266,14 +272,16 @@ func TestNewestValue(t *testing.T) {
 		})
 	}()
 	changed := receive(t, change, "subscription")
-	changed(map[string]Item{"a": {Value: "1"}})
+	changed(map[string]Item{"z": {Value: "1"}})
 	receive(t, got, "change")
-	changed(map[string]Item{"a": {Value: "2"}})
-	changed(map[string]Item{"b": {Value: "1"}})
-	changed(map[string]Item{"a": {Value: "3"}})
+	changed(map[string]Item{"z": {Value: "2"}})
+	changed(map[string]Item{"c": {Value: "1"}, "b": {Value: "1"}, "z": {Value: "3"}})
+	changed(map[string]Item{"a": {Value: "1"}, "z": {Value: "4"}})
 	close(busy)
-	if next := receive(t, got, "second change"); len(next) != 2 || next["a"].Value != "3" || next["b"].Value != "1" {
-		t.Errorf("%v", next)
+	for _, want := range []map[string]Item{{"z": {Value: "4"}}, {"b": {Value: "1"}}, {"c": {Value: "1"}}, {"a": {Value: "1"}}} {
+		if diff := cmp.Diff(want, receive(t, got, "change")); diff != "" {
+			t.Error(diff)
+		}
 	}
 	cancel()
 	if err := receive(t, ended, "end of the receiver"); err != nil {

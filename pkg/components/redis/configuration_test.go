@@ -42,13 +42,23 @@ func put(t testing.TB, client goredis.Cmdable, pairs ...string) {
 
 type items = map[string]configuration.Item
 
-// follow subscribes and gives the changes. It ends with the test at the latest.
-func follow(t testing.TB, s configuration.Store, keys ...string) (changes <-chan items, end func()) {
+// follow subscribes as the block does and gives the changes. It ends with the test at the latest.
+func follow(t testing.TB, s *configurationStore, keys ...string) (changes <-chan items, end func()) {
 	t.Helper()
+	service := configuration.NewService(configuration.Deps{Log: s.log})
+	if err := service.Add("config", s); err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	all, established, ended := make(chan items, 1000), make(chan struct{}), make(chan error, 1)
 	go func() {
-		ended <- s.Subscribe(ctx, keys, nil, func() { close(established) }, func(changed map[string]configuration.Item) { all <- changed })
+		ended <- service.Watch(ctx, "config", keys, nil, func(string) error {
+			close(established)
+			return nil
+		}, func(_ string, changed map[string]configuration.Item) error {
+			all <- changed
+			return nil
+		})
 	}()
 	select {
 	case <-established:

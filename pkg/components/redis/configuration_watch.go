@@ -3,7 +3,6 @@ package redis
 import (
 	"context"
 	"errors"
-	"hash/maphash"
 	"net"
 	"strings"
 	"time"
@@ -25,14 +24,10 @@ type watch struct {
 	*configurationStore
 	keys    []string
 	changed func(map[string]configuration.Item)
-	// known are the hashes of the texts as they were last read: after a loss of the connection they tell what has
-	// changed meanwhile.
-	known map[string]uint64
-	seed  maphash.Seed
 }
 
 // Subscribe listens to the server's keyspace notifications. Each event of a key makes it read the key and tell its
-// item, changed or not. A lost connection is made anew, and what has changed meanwhile is told then.
+// item, changed or not.
 func (s *configurationStore) Subscribe(ctx context.Context, keys []string, _ map[string]string, established func(),
 	changed func(map[string]configuration.Item),
 ) error {
@@ -40,30 +35,16 @@ func (s *configurationStore) Subscribe(ctx context.Context, keys []string, _ map
 		return errors.New("configuration.redis cannot subscribe in a Redis cluster, whose nodes tell only of their own keys: " +
 			"keep configuration on a single server or behind Sentinels")
 	}
-	w := &watch{configurationStore: s, keys: keys, changed: changed, seed: maphash.MakeSeed()}
-	what := s.label + ": changes"
-	var away outage
-	for {
-		err := w.follow(ctx, func() {
-			if established != nil {
-				established()
-				established = nil
-			}
-			away.over(s.log, what)
-		})
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case established != nil, isFinal(err):
-			return s.client.failed(err)
-		}
-		away.tell(s.log, what, s.client.failed(err))
-		away.pause(ctx)
+	w := &watch{configurationStore: s, keys: keys, changed: changed}
+	err := w.follow(ctx, established)
+	if ctx.Err() != nil {
+		return nil
 	}
+	return s.client.failed(err)
 }
 
 // follow listens until the connection is lost or ctx ends.
-func (w *watch) follow(ctx context.Context, listening func()) error {
+func (w *watch) follow(ctx context.Context, established func()) error {
 	w.notify(ctx)
 	events, confirmations := w.listen(ctx)
 	defer events.Close()
@@ -74,10 +55,7 @@ func (w *watch) follow(ctx context.Context, listening func()) error {
 			return err
 		}
 	}
-	if err := w.compare(ctx); err != nil {
-		return err
-	}
-	listening()
+	established()
 	for {
 		key, err := w.await(ctx, events)
 		if err == nil {
@@ -129,47 +107,7 @@ func (w *watch) tell(ctx context.Context, key string) error {
 	if err != nil {
 		return err
 	}
-	w.note(key, texts)
 	w.changed(map[string]configuration.Item{key: item(texts[key])})
-	return nil
-}
-
-func (w *watch) note(key string, texts map[string]string) {
-	if text, ok := texts[key]; ok {
-		w.known[key] = maphash.String(w.seed, text)
-	} else {
-		delete(w.known, key)
-	}
-}
-
-// compare reads all keys of the subscription. The first time it learns what there is; later it tells what differs
-// from what is known.
-func (w *watch) compare(ctx context.Context) error {
-	texts, err := w.read(ctx, w.keys)
-	if err != nil {
-		return err
-	}
-	first := w.known == nil
-	if first {
-		w.known = make(map[string]uint64, len(texts))
-	}
-	var differ []string
-	for key, text := range texts {
-		if hash, ok := w.known[key]; !ok || hash != maphash.String(w.seed, text) {
-			differ = append(differ, key)
-		}
-	}
-	for key := range w.known {
-		if _, ok := texts[key]; !ok {
-			differ = append(differ, key)
-		}
-	}
-	for _, key := range differ {
-		w.note(key, texts)
-		if !first {
-			w.changed(map[string]configuration.Item{key: item(texts[key])})
-		}
-	}
 	return nil
 }
 

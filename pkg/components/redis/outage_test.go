@@ -36,13 +36,15 @@ func TestOutageIsTold(t *testing.T) {
 			if strings.Contains(entry.Message, "hush") {
 				t.Errorf("a line with the password: %s", entry.Message)
 			}
-			if strings.HasPrefix(entry.Message, "component test (state.redis/v1): ") && strings.Contains(entry.Message, part) {
+			if strings.HasPrefix(entry.Message, part) {
 				n++
 			}
 		}
 		return n
 	}
-	parts := []string{"topic t: messages cannot be read, trying again until they can: redis at " + server.Address, "changes cannot be read, trying again until they can: redis at " + server.Address}
+	const topic, config = "component test (state.redis/v1): topic t: messages are read again, after ", "subscriptions to configuration store config are made again, after "
+	parts := []string{"component test (state.redis/v1): topic t: messages cannot be read, trying again until they can: redis at " + server.Address,
+		"subscriptions to configuration store config are lost and tried again: redis at " + server.Address}
 	for _, part := range parts {
 		redistest.Eventually(t, part, func() error {
 			if lines(part) == 0 {
@@ -53,7 +55,7 @@ func TestOutageIsTold(t *testing.T) {
 	}
 	server.Restart(t)
 	redistest.Eventually(t, "the watch is back", func() error {
-		if lines("changes are read again, after ") == 0 {
+		if lines(config) == 0 {
 			return errors.New("no line")
 		}
 		return nil
@@ -62,7 +64,7 @@ func TestOutageIsTold(t *testing.T) {
 	receive(t, messages, 1)
 	put(t, direct(t, server.Address, "hush"), "a", "1")
 	<-changes
-	for _, part := range append(parts, "topic t: messages are read again, after ", "changes are read again, after ") {
+	for _, part := range append(parts, topic, config) {
 		if n := lines(part); n != 1 {
 			t.Errorf("%d lines of %q", n, part)
 		}
