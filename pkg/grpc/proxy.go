@@ -15,6 +15,7 @@ import (
 	"github.com/daprd/daprd/pkg/channel"
 	"github.com/daprd/daprd/pkg/messaging"
 	"github.com/daprd/daprd/pkg/proto/wire"
+	"github.com/daprd/daprd/pkg/resiliency"
 )
 
 // apiTokenHeader is the secret between an application and its sidecar; it goes nowhere else.
@@ -54,10 +55,11 @@ func (p *Proxy) Serve(_ any, stream grpc.ServerStream) error {
 	if err != nil {
 		return err
 	}
+	guard := p.direct.Guard(target)
 	if target.Local {
-		return p.toApp(stream, md, target)
+		return p.toApp(stream, md, target, guard)
 	}
-	return p.relay(stream, target, p.toPeer(md, target))
+	return p.relay(stream, target, p.toPeer(md, target), guard)
 }
 
 // ServePeer is the grpc.StreamHandler of the internal server: the call was sent to the application beside
@@ -71,7 +73,7 @@ func (p *Proxy) ServePeer(_ any, stream grpc.ServerStream) error {
 		return messaging.Misled(p.self.AppID, target.AppID)
 	}
 	target.Local = true
-	return p.toApp(stream, md, target)
+	return p.toApp(stream, md, target, nil) // the policies are the caller's
 }
 
 // addressee is the application that the call is for.
@@ -86,7 +88,7 @@ func (p *Proxy) addressee(ctx context.Context) (metadata.MD, messaging.Target, e
 	return nil, messaging.Target{}, errNoProxyTarget
 }
 
-func (p *Proxy) toApp(stream grpc.ServerStream, md metadata.MD, target messaging.Target) error {
+func (p *Proxy) toApp(stream grpc.ServerStream, md metadata.MD, target messaging.Target, guard *resiliency.Guard) error {
 	full, _ := grpc.MethodFromServerStream(stream)
 	method, err := proxiedMethod(full)
 	if err != nil {
@@ -97,7 +99,7 @@ func (p *Proxy) toApp(stream grpc.ServerStream, md metadata.MD, target messaging
 	}
 	out := passedOn(md)
 	delete(out, messaging.AppIDHeader)
-	return p.relay(stream, target, out)
+	return p.relay(stream, target, out, guard)
 }
 
 // proxiedMethod is the full name of a method as policy sees it, which is the one that is called: a name that
@@ -145,14 +147,25 @@ func ofConnection(name string) bool {
 }
 
 // relay passes messages on in both directions until the application has answered.
-func (p *Proxy) relay(from grpc.ServerStream, target messaging.Target, md metadata.MD) (err error) {
+func (p *Proxy) relay(from grpc.ServerStream, target messaging.Target, md metadata.MD, guard *resiliency.Guard) error {
 	ctx, cancel := context.WithCancel(metadata.NewOutgoingContext(from.Context(), md))
 	defer cancel()
 	full, _ := grpc.MethodFromServerStream(from)
-	to, err := p.direct.Open(ctx, target, full, grpc.ForceCodecV2(wire.Codec{}), grpc.CallContentSubtype(subtype(from.Context())))
+	open := func(ctx context.Context) (*messaging.Stream, error) {
+		return p.direct.Open(ctx, target, full, grpc.ForceCodecV2(wire.Codec{}), grpc.CallContentSubtype(subtype(from.Context())))
+	}
+	if guard != nil {
+		return p.guarded(ctx, from, guard, open)
+	}
+	to, err := open(ctx)
 	if err != nil {
 		return err
 	}
+	return p.pass(from, to, cancel)
+}
+
+// pass passes on what both sides send until the call is over.
+func (p *Proxy) pass(from grpc.ServerStream, to *messaging.Stream, cancel context.CancelFunc) (err error) {
 	defer func() { to.Done(err) }()
 	// It ends when this call does: gRPC ends the stream that it reads from then.
 	p.uploads.Go(func() { upload(from, to, cancel) })
@@ -193,11 +206,23 @@ func upload(from grpc.ServerStream, to grpc.ClientStream, cancel context.CancelF
 }
 
 func download(from grpc.ServerStream, to grpc.ClientStream) error {
-	if header, err := to.Header(); err == nil && len(header) > 0 {
-		if err := from.SendHeader(answered(header)); err != nil {
+	if header, err := to.Header(); err == nil {
+		if err := sendHeader(from, header); err != nil {
 			return err
 		}
 	}
+	return receive(from, to)
+}
+
+func sendHeader(from grpc.ServerStream, header metadata.MD) error {
+	if len(header) == 0 {
+		return nil
+	}
+	return from.SendHeader(answered(header))
+}
+
+// receive passes on the messages of the answer, and its end.
+func receive(from grpc.ServerStream, to grpc.ClientStream) error {
 	var frame wire.Frame
 	defer frame.Free()
 	for {

@@ -28,6 +28,7 @@ import (
 	"github.com/daprd/daprd/pkg/nameresolution"
 	"github.com/daprd/daprd/pkg/proto/wire"
 	"github.com/daprd/daprd/pkg/ready"
+	"github.com/daprd/daprd/pkg/resiliency"
 	"github.com/daprd/daprd/pkg/security"
 )
 
@@ -138,7 +139,7 @@ func (f policyFunc) Allow(_ context.Context, method, verb string) error {
 	return f(method, verb)
 }
 
-func startSidecar(t testing.TB, appID string, app *grpcApp, directory nameresolution.Resolver, policy policyFunc) *sidecar {
+func startSidecar(t testing.TB, appID string, app *grpcApp, directory nameresolution.Resolver, policy policyFunc, policies ...*resiliency.Policies) *sidecar {
 	t.Helper()
 	slot, resolver := new(ready.Slot[channel.App]), new(ready.Slot[nameresolution.Resolver])
 	if app != nil {
@@ -154,7 +155,11 @@ func startSidecar(t testing.TB, appID string, app *grpcApp, directory nameresolu
 	}
 	self := messaging.Self{AppID: appID, Namespace: "default", HostIP: "127.0.0.1", HostName: "host"}
 	peers := messaging.NewPeers(messaging.Insecure{}, 0)
-	direct := messaging.New(messaging.Deps{Self: self, App: slot, Resolver: resolver, Peers: peers})
+	deps := messaging.Deps{Self: self, App: slot, Resolver: resolver, Peers: peers}
+	if len(policies) > 0 {
+		deps.Policies = policies[0]
+	}
+	direct := messaging.New(deps)
 	proxy := NewProxy(ProxyDeps{Self: self, Direct: direct, Policy: policy})
 	t.Cleanup(func() {
 		proxy.Wait()

@@ -36,6 +36,14 @@ func (d *Direct) guard(id string) *resiliency.Guard {
 	return g
 }
 
+// Guard is the policy of proxied calls to an application, nil while there is none.
+func (d *Direct) Guard(target Target) *resiliency.Guard {
+	if target.Namespace != d.self.Namespace {
+		return d.guard(target.AppID + "." + target.Namespace)
+	}
+	return d.guard(target.AppID)
+}
+
 // guarded makes the call under the policies of its target. part is what has a breaker of its own. An answer
 // that says failure is tried again like an error, and is the caller's when no more attempts are made.
 func (d *Direct) guarded(ctx context.Context, guard *resiliency.Guard, part string, req *channel.Request, send send) (*channel.Response, error) {
