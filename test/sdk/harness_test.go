@@ -5,6 +5,7 @@ package sdk
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -209,13 +210,18 @@ func freePorts(t *testing.T, n int) []int {
 	return ports
 }
 
+// listen takes a free port. It is none of those that outgoing connections get: one that is given back for
+// another process to listen on must not be taken before.
 func listen(t *testing.T) net.Listener {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		listener, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(10_000+rand.IntN(20_000)))
+		if err == nil {
+			return listener
+		}
 	}
-	return listener
+	t.Fatal("no free port was found")
+	return nil
 }
 
 // eventually polls until the condition holds.
