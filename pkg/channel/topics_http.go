@@ -143,11 +143,23 @@ func deliver(ctx context.Context, app invoker, e *TopicEvent) (TopicAnswer, erro
 	if err != nil || len(body) == 0 {
 		return TopicAnswer{Status: res.Status}, err
 	}
-	var said struct{ Status string }
-	if json.Unmarshal(body, &said) != nil {
-		return TopicAnswer{Status: res.Status}, nil
+	return judged(res.Status, saidStatus(body)), nil
+}
+
+// saidStatus is the status in an answer's body; "" for a body that is no object with one, which says nothing.
+func saidStatus(body []byte) (status string) {
+	s := jsontext.Scan(body)
+	s.Members(func(name []byte) {
+		if strings.EqualFold(jsontext.Decoded(name), "status") {
+			status = s.Text()
+		} else {
+			s.Value()
+		}
+	})
+	if !s.End() {
+		return ""
 	}
-	return judged(res.Status, said.Status), nil
+	return status
 }
 
 func post(ctx context.Context, app invoker, path string, header Header, contentType string, body []byte) (*Response, error) {

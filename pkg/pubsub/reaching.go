@@ -50,7 +50,7 @@ func (c *consumer) attempt(ctx context.Context, component *component, try func(c
 // waits says whether an error is no failure of the message: the application could not be asked, or it went away while
 // it was. The second may be the message's doing, so that it counts where the user has set an end.
 func (c *consumer) waits(err error) bool {
-	return channel.Unreached(err) || isOpen(err) || c.limit == 0 && channel.BrokenOff(err)
+	return err != nil && (channel.Unreached(err) || isOpen(err) || c.limit == 0 && channel.BrokenOff(err))
 }
 
 // unjudged says whether a failure is nobody's attempt: the application was not there, or the delivery was cut short, by
