@@ -106,6 +106,15 @@ func (b *broker) Publish(ctx context.Context, req *pubsub.PublishRequest) error 
 	return nil
 }
 
+// PublishBulk publishes one after the other, so that their order is kept.
+func (b *broker) PublishBulk(ctx context.Context, reqs []pubsub.PublishRequest) []error {
+	errs := make([]error, len(reqs))
+	for i := range reqs {
+		errs[i] = b.Publish(ctx, &reqs[i])
+	}
+	return errs
+}
+
 // Subscribe reads a queue: that which an earlier durable subscription of the topic has left, or a new one.
 func (b *broker) Subscribe(ctx context.Context, req *pubsub.SubscribeRequest, deliver pubsub.Handler) error {
 	q, err := b.open(req)
