@@ -19,10 +19,14 @@ type publication struct {
 	budget   string
 }
 
+// The broker "memory" makes as many calls of the application at once as there are connections, Redis ten; "ordered" makes
+// one after the other, which is the default in memory and keeps the order of the messages.
 var publications = []publication{
 	{"publish, deliver: HTTP, in memory", "http", "memory", 1, "2.5"},
-	{"publish, deliver: gRPC, in memory", "grpc", "memory", 1, ""},
+	{"publish, deliver: HTTP, in memory, in order", "http", "ordered", 1, "2.5"},
 	{"publish, deliver: HTTP, Redis", "http", "redis", 1, ""},
+	{"publish, deliver: gRPC, in memory", "grpc", "memory", 1, ""},
+	{"publish, deliver: gRPC, in memory, in order", "grpc", "ordered", 1, ""},
 	{"publish, deliver: gRPC, Redis", "grpc", "redis", 1, ""},
 	{"bulk publish (100), deliver: HTTP, in memory", "http", "memory", 100, ""},
 	{"bulk publish (100), deliver: gRPC, in memory", "grpc", "memory", 100, ""},

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"sort"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -74,12 +75,9 @@ func (s *suite) writeManifests() error {
 	if err := os.Mkdir(components, 0o700); err != nil {
 		return err
 	}
-	for name, kind := range map[string]string{"store": "state.in-memory", "memory": "pubsub.in-memory"} {
-		if err := os.WriteFile(filepath.Join(components, name+".yaml"), []byte(component(name, kind, "")), 0o600); err != nil {
-			return err
-		}
-	}
-	return nil
+	many := fmt.Sprintf("  metadata:\n  - name: concurrency\n    value: %q\n", strconv.Itoa(s.connections))
+	manifests := []string{component("store", "state.in-memory", ""), component("ordered", "pubsub.in-memory", ""), component("memory", "pubsub.in-memory", many)}
+	return os.WriteFile(filepath.Join(components, "components.yaml"), []byte(strings.Join(manifests, "---\n")), 0o600)
 }
 
 // component is a manifest; metadata are lines of its spec.
