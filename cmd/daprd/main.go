@@ -91,8 +91,9 @@ func serve(cfg runtime.Config, parsed error, stdout io.Writer) int {
 // live runs the sidecar, once more after each SIGHUP.
 func live(cfg runtime.Config, logs *logging.Logs) int {
 	signals := make(chan os.Signal, 2)
+	// They are not given back: one that comes when the sidecar has ended, but the process has not, would kill it
+	// and take the place of the exit code.
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	defer signal.Stop(signals)
 	for {
 		sidecar, err := runtime.New(cfg, runtime.Deps{Components: catalogue.All(), Logs: logs})
 		if err != nil {
