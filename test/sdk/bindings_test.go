@@ -5,9 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"os/exec"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -106,11 +103,5 @@ func TestGoInputBindings(t *testing.T) {
 // TestJavaScriptBindings runs js/bindings.mjs: output bindings over HTTP and gRPC.
 func TestJavaScriptBindings(t *testing.T) {
 	javaScript(t)
-	s := start(t, "js-bindings", 0, "http", bindings(t))
-	test := exec.CommandContext(deadline(t), "node", "--test", "bindings.mjs")
-	test.Dir = "js"
-	test.Env = append(os.Environ(), "DAPR_HTTP_PORT="+strconv.Itoa(s.http), "DAPR_GRPC_PORT="+strconv.Itoa(s.grpc))
-	if out, err := test.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	runNode(t, "bindings.mjs", start(t, "js-bindings", 0, "http", bindings(t)))
 }

@@ -51,6 +51,14 @@ type sidecar struct {
 // start runs daprd until the test ends and waits until it is ready.
 func start(t *testing.T, appID string, appPort int, protocol string, flags ...string) *sidecar {
 	t.Helper()
+	s := launch(t, appID, appPort, protocol, flags...)
+	s.await(t, "/v1.0/healthz")
+	return s
+}
+
+// launch runs daprd until the test ends.
+func launch(t *testing.T, appID string, appPort int, protocol string, flags ...string) *sidecar {
+	t.Helper()
 	ports := freePorts(t, 4)
 	dir := t.TempDir()
 	s := &sidecar{http: ports[0], grpc: ports[1], log: filepath.Join(dir, "daprd.log")}
@@ -69,7 +77,6 @@ func start(t *testing.T, appID string, appPort int, protocol string, flags ...st
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.end(t, command) })
-	s.await(t, "/v1.0/healthz")
 	return s
 }
 

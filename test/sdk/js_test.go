@@ -27,9 +27,35 @@ func TestJavaScript(t *testing.T) {
 
 	start(t, "js-callee", listener.Addr().(*net.TCPAddr).Port, "http")
 	caller := start(t, "js-caller", 0, "http")
-	test := exec.CommandContext(deadline(t), "node", "--test", "test.mjs")
+	runNode(t, "test.mjs", caller)
+}
+
+// TestJavaScriptServer runs js/server.mjs: an HTTP app and a gRPC app, which publish and subscribe.
+func TestJavaScriptServer(t *testing.T) {
+	javaScript(t)
+	for protocol := range services {
+		t.Run(protocol, func(t *testing.T) {
+			port := freePorts(t, 1)[0]
+			s := launch(t, "js-"+protocol, port, protocol, pubsub(t), bindings(t))
+			runNode(t, "server.mjs", s, "PROTOCOL="+protocol, "APP_PORT="+strconv.Itoa(port))
+		})
+	}
+}
+
+// TestJavaScriptStores runs js/stores.mjs: configuration, locks and cryptography.
+func TestJavaScriptStores(t *testing.T) {
+	javaScript(t)
+	server := startRedis(t)
+	runNode(t, "stores.mjs", start(t, "js-stores", 0, "http", stores(t, server), keyRing(t)), "REDIS_PORT="+server.port)
+}
+
+// runNode runs tests of the folder js against a sidecar.
+func runNode(t *testing.T, file string, s *sidecar, environment ...string) {
+	t.Helper()
+	test := exec.CommandContext(deadline(t), "node", "--test", file)
 	test.Dir = "js"
-	test.Env = append(os.Environ(), "DAPR_HTTP_PORT="+strconv.Itoa(caller.http), "DAPR_GRPC_PORT="+strconv.Itoa(caller.grpc))
+	test.Env = append(os.Environ(), "DAPR_HTTP_PORT="+strconv.Itoa(s.http), "DAPR_GRPC_PORT="+strconv.Itoa(s.grpc))
+	test.Env = append(test.Env, environment...)
 	if out, err := test.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
