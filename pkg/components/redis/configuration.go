@@ -28,6 +28,8 @@ type configurationStore struct {
 	// label names the component in lines of the log.
 	label string
 	log   logrus.FieldLogger
+	// look is the pause between two looks at a cluster's masters.
+	look time.Duration
 }
 
 // chunk is how many keys are read in one round trip.
@@ -44,7 +46,7 @@ func NewConfiguration(ctx context.Context, spec *components.Spec) (configuration
 	if err != nil {
 		return nil, fmt.Errorf("redis configuration: %w", err)
 	}
-	return &configurationStore{client: client, channel: fmt.Sprintf("__keyspace@%d__:", settings.DB), label: label(spec), log: spec.Log}, nil
+	return &configurationStore{client: client, channel: fmt.Sprintf("__keyspace@%d__:", settings.DB), label: label(spec), log: spec.Log, look: looks}, nil
 }
 
 // Get reads keys. Those without a value, and those of other types, are left out: the database may hold other things.

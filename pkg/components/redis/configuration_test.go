@@ -198,6 +198,78 @@ func TestConfigurationLoss(t *testing.T) {
 	}
 }
 
+// ofSlots gives, for each of three nodes of a cluster, a key that stands there.
+func ofSlots(t *testing.T, nodes []*redistest.Server) (keys []string) {
+	t.Helper()
+	for n := range nodes {
+		for i := 0; ; i++ {
+			key := fmt.Sprint("key", i)
+			slot, err := direct(t, nodes[0].Address).ClusterKeySlot(t.Context(), key).Result()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if int(slot)*len(nodes)/16384 == n {
+				keys = append(keys, key)
+				break
+			}
+		}
+	}
+	return keys
+}
+
+// TestConfigurationCluster: in a cluster the changes of every node's keys are told, also of a node that goes and comes
+// back, and of one that joins later and takes slots over.
+func TestConfigurationCluster(t *testing.T) {
+	servers := redistest.StartCluster(t)
+	keys := ofSlots(t, servers)
+	s := openConfiguration(t, spec(servers[0].Address, "redisType", "cluster", "redisMaxRetries", "1"))
+	s.look = 20 * time.Millisecond
+	chosen, _ := follow(t, s, keys...)
+	all, _ := follow(t, s)
+	both := map[string]<-chan items{"keys": chosen, "all": all}
+	// A change in the moment in which a subscription is made anew may be told twice.
+	var last items
+	expect := func(key, value string) {
+		t.Helper()
+		want := items{key: {Value: value}}
+		for name, changes := range both {
+			got := <-changes
+			for cmp.Equal(last, got) {
+				got = <-changes
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("%s: %s", name, diff)
+			}
+		}
+		last = want
+	}
+	for _, key := range keys {
+		put(t, s.client, key, "1")
+		expect(key, "1")
+	}
+	// A node that ends takes its keys along.
+	servers[1].Kill()
+	servers[1].Restart(t)
+	expect(keys[1], "")
+	redistest.Eventually(t, "the cluster is whole again", func() error { return s.client.Set(t.Context(), keys[1], "2", 0).Err() })
+	expect(keys[1], "2")
+	// What a new node has is told by it alone.
+	s.client.Del(t.Context(), keys[2])
+	expect(keys[2], "")
+	slot, err := s.client.ClusterKeySlot(t.Context(), keys[2]).Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	joined := redistest.Join(t, servers, int(slot))
+	put(t, s.client, keys[2], "there")
+	expect(keys[2], "there")
+	if n, err := direct(t, joined.Address).DBSize(t.Context()).Result(); err != nil || n != 1 {
+		t.Errorf("the new node has %d keys, %v", n, err)
+	}
+	put(t, s.client, keys[0], "2")
+	expect(keys[0], "2")
+}
+
 func TestConfigurationDatabase(t *testing.T) {
 	server := redistest.Start(t)
 	changes, _ := follow(t, openConfiguration(t, spec(server.Address, "redisDB", "3")), "a")
@@ -245,9 +317,5 @@ func TestConfigurationRefusals(t *testing.T) {
 	err := s.Subscribe(t.Context(), []string{"a"}, nil, func() { t.Error("established") }, nil)
 	if err == nil || !strings.Contains(err.Error(), server.Address) {
 		t.Errorf("subscribe: %v", err)
-	}
-	clustered := openConfiguration(t, spec(redistest.StartCluster(t)[0].Address, "redisType", "cluster"))
-	if err := clustered.Subscribe(t.Context(), nil, nil, func() {}, nil); err == nil || !strings.Contains(err.Error(), "cluster") {
-		t.Errorf("in a cluster: %v", err)
 	}
 }

@@ -17,7 +17,7 @@ func TestLockConformance(t *testing.T) {
 }
 
 // itemWriter writes items as users of Dapr do: value||version.
-type itemWriter struct{ client *goredis.Client }
+type itemWriter struct{ client goredis.Cmdable }
 
 func (i itemWriter) Put(t *testing.T, key, value, version string) {
 	t.Helper()
@@ -32,8 +32,12 @@ func (i itemWriter) Remove(t *testing.T, key string) {
 }
 
 func TestConfigurationConformance(t *testing.T) {
-	server := redistest.Start(t)
-	client := goredis.NewClient(&goredis.Options{Addr: server.Address})
-	t.Cleanup(func() { _ = client.Close() })
-	configurationtest.Run(t, openConfiguration(t, componentstest.Spec("configuration.redis", map[string]string{"redisHost": server.Address})), itemWriter{client})
+	t.Run("node", func(t *testing.T) {
+		server := redistest.Start(t)
+		configurationtest.Run(t, openConfiguration(t, spec(server.Address)), itemWriter{direct(t, server.Address)})
+	})
+	t.Run("cluster", func(t *testing.T) {
+		store := openConfiguration(t, spec(redistest.StartCluster(t)[0].Address, "redisType", "cluster"))
+		configurationtest.Run(t, store, itemWriter{store.client})
+	})
 }

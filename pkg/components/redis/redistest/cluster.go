@@ -20,8 +20,7 @@ func StartCluster(t testing.TB) []*Server {
 	t.Helper()
 	nodes, buses := make([]*Server, 3), make([]string, 3)
 	for i := range nodes {
-		_, buses[i], _ = net.SplitHostPort(FreeAddress(t))
-		nodes[i] = Start(t, "--cluster-enabled", "yes", "--cluster-port", buses[i])
+		nodes[i], buses[i] = startNode(t)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
@@ -32,15 +31,54 @@ func StartCluster(t testing.TB) []*Server {
 		}
 	}
 	for _, node := range nodes {
-		Eventually(t, node.Address+" knows the cluster", func() error {
-			text := command(ctx, t, node, "CLUSTER", "INFO")
-			if !strings.Contains(text, "cluster_state:ok") || !strings.Contains(text, "cluster_known_nodes:3") {
+		whole(ctx, t, node, len(nodes))
+	}
+	return nodes
+}
+
+// whole waits until a node takes the cluster for complete, and knows so many nodes.
+func whole(ctx context.Context, t testing.TB, node *Server, known int) {
+	t.Helper()
+	Eventually(t, node.Address+" knows the cluster", func() error {
+		text := command(ctx, t, node, "CLUSTER", "INFO")
+		if !strings.Contains(text, "cluster_state:ok") || !strings.Contains(text, fmt.Sprintf("cluster_known_nodes:%d\r", known)) {
+			return errors.New(text)
+		}
+		return nil
+	})
+}
+
+// startNode runs a node that is in no cluster yet, and gives the port on which nodes speak to each other.
+func startNode(t testing.TB) (node *Server, bus string) {
+	t.Helper()
+	_, bus, _ = net.SplitHostPort(FreeAddress(t))
+	return Start(t, "--cluster-enabled", "yes", "--cluster-port", bus), bus
+}
+
+// Join starts another master of a cluster, which takes over a slot that has no keys, and waits until all know it.
+func Join(t testing.TB, cluster []*Server, slot int) *Server {
+	t.Helper()
+	node, bus := startNode(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	command(ctx, t, cluster[0], "CLUSTER", "MEET", "127.0.0.1", node.Port(), bus)
+	id := command(ctx, t, node, "CLUSTER", "MYID")
+	all := append([]*Server{node}, cluster...)
+	for _, one := range all {
+		Eventually(t, one.Address+" knows the new node", func() error {
+			if text := command(ctx, t, one, "CLUSTER", "NODES"); strings.Count(text, "connected") != len(all) || !strings.Contains(text, id) || strings.Contains(text, "handshake") {
 				return errors.New(text)
 			}
 			return nil
 		})
 	}
-	return nodes
+	for _, one := range all {
+		command(ctx, t, one, "CLUSTER", "SETSLOT", slot, "NODE", id)
+	}
+	for _, one := range all {
+		whole(ctx, t, one, len(all))
+	}
+	return node
 }
 
 // command sends one command and gives the answer as text.
