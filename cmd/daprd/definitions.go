@@ -45,6 +45,14 @@ func (f *flags) addresses(s *pflag.FlagSet) {
 		"origins that browsers may call from, separated by commas, or *; empty for no CORS headers")
 }
 
+func (f *flags) identity(s *pflag.FlagSet) {
+	m := &f.cfg.MTLS
+	s.BoolVar(&m.Enabled, "enable-mtls", false, "mutual TLS between sidecars; DAPR_TRUST_ANCHORS holds the roots, or DAPR_TRUST_ANCHORS_FILE names their file")
+	s.StringVar(&m.SentryAddress, "sentry-address", "", "host and port of the certificate authority")
+	s.StringVar(&m.ControlPlaneNamespace, "control-plane-namespace", "default", "namespace of the control plane's identities")
+	s.StringVar(&m.ControlPlaneTrustDomain, "control-plane-trust-domain", "localhost", "trust domain of the control plane's identities")
+}
+
 func (f *flags) behaviour(s *pflag.FlagSet) {
 	s.StringVar(&f.mode, "mode", string(runtime.Standalone), "where it runs: standalone or kubernetes")
 	s.StringSliceVar(&f.cfg.ResourcesPaths, "resources-path", nil, "a folder with resources as YAML; may be repeated")

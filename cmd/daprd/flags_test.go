@@ -32,6 +32,7 @@ func defaults() runtime.Config {
 		HTTPPort:                 3500, GRPCPort: 50001, ListenAddresses: []string{""}, MaxBodySize: 4 << 20, ReadBufferSize: 4 << 10,
 		Grace: 5 * time.Second, LogLevel: "info", EnableMetrics: true, MetricsPort: 9090, MetricsListenAddress: "0.0.0.0",
 		ProfilePort: 7777,
+		MTLS:        runtime.MTLS{ControlPlaneNamespace: "default", ControlPlaneTrustDomain: "localhost"},
 	}
 }
 
@@ -55,8 +56,8 @@ func TestFlags(t *testing.T) {
 				c.InternalGRPCPort, c.PublicPort, c.AppPort = 50002, 3501, 3000
 				c.ListenAddresses = []string{"::1", "127.0.0.1"}
 				c.APILogging = &off
-				c.NotInUse = []string{"flag --control-plane-address (Kubernetes mode)", "flag --placement-host-address (actors)",
-					"flag --sentry-address (mutual TLS)"}
+				c.MTLS.SentryAddress = "s:80"
+				c.NotInUse = []string{"flag --control-plane-address (Kubernetes mode)", "flag --placement-host-address (actors)"}
 			}},
 		"folders":        {"--app-id a --resources-path x,y --resources-path z", func(c *runtime.Config) { c.ResourcesPaths = []string{"x", "y", "z"} }},
 		"an old folder":  {"--app-id a --components-path x", func(c *runtime.Config) { c.ResourcesPaths = []string{"x"} }},
@@ -92,9 +93,10 @@ func TestFlags(t *testing.T) {
 			func(c *runtime.Config) { c.Grace, c.BlockShutdown = 0, &block }},
 		"API log":        {"--app-id a --enable-api-logging", func(c *runtime.Config) { c.APILogging = &on }},
 		"init endpoints": {"--app-id a --disable-init-endpoints config,subscribe", func(c *runtime.Config) { c.SkipAppConfiguration, c.SkipAppSubscriptions = true, true }},
-		"mTLS is told of": {"--app-id a --enable-mtls", func(c *runtime.Config) {
-			c.NotInUse = []string{"flag --enable-mtls (mutual TLS: calls between sidecars are NOT encrypted)"}
-		}},
+		"mTLS": {"--app-id a --enable-mtls --sentry-address s:1 --control-plane-namespace dapr-system --control-plane-trust-domain cluster.local",
+			func(c *runtime.Config) {
+				c.MTLS = runtime.MTLS{Enabled: true, SentryAddress: "s:1", ControlPlaneNamespace: "dapr-system", ControlPlaneTrustDomain: "cluster.local"}
+			}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -136,14 +138,28 @@ func TestEnvironment(t *testing.T) {
 	}
 }
 
-func TestVariablesOfLaterFeatures(t *testing.T) {
-	environment := map[string]string{"DAPR_TRUST_ANCHORS": "pem", "OTEL_EXPORTER_OTLP_ENDPOINT": "o:1", "DAPR_CERT_KEY": "secret"}
-	got, _, err := parse([]string{"--app-id", "a", "--sentry-address", "s:1"}, func(name string) string { return environment[name] }, io.Discard)
+func TestVariablesOfIdentity(t *testing.T) {
+	environment := map[string]string{"DAPR_TRUST_ANCHORS": "pem", "DAPR_TRUST_ANCHORS_FILE": "f", "DAPR_CERT_CHAIN": "chain", "DAPR_CERT_KEY": "secret",
+		"DAPR_SENTRY_TOKEN_FILE": "t", "SENTRY_LOCAL_IDENTITY": "ns:sa", "DAPR_CONTROLPLANE_NAMESPACE": "cns", "DAPR_CONTROLPLANE_TRUST_DOMAIN": "ctd"}
+	got, _, err := parse([]string{"--app-id", "a", "--control-plane-namespace", "flag"}, func(name string) string { return environment[name] }, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"flag --sentry-address (mutual TLS)", "environment variable DAPR_TRUST_ANCHORS (mutual TLS)",
-		"environment variable DAPR_CERT_KEY (mutual TLS)", "environment variable OTEL_EXPORTER_OTLP_ENDPOINT (export of traces)"}
+	want := runtime.MTLS{TrustAnchors: "pem", TrustAnchorsFile: "f", CertChain: "chain", CertKey: security.NewToken("secret"), SentryTokenFile: "t",
+		SentryIdentity: "ns:sa", ControlPlaneNamespace: "flag", ControlPlaneTrustDomain: "ctd"}
+	if diff := cmp.Diff(want, got.MTLS, tokens); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestVariablesOfLaterFeatures(t *testing.T) {
+	environment := map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "o:1", "DAPR_UNSAFE_SKIP_CONTAINER_UID_GID_CHECK": "true"}
+	got, _, err := parse([]string{"--app-id", "a", "--control-plane-address", "s:1"}, func(name string) string { return environment[name] }, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"flag --control-plane-address (Kubernetes mode)",
+		"environment variable DAPR_UNSAFE_SKIP_CONTAINER_UID_GID_CHECK (Kubernetes mode)", "environment variable OTEL_EXPORTER_OTLP_ENDPOINT (export of traces)"}
 	if diff := cmp.Diff(want, got.NotInUse); diff != "" {
 		t.Error(diff)
 	}

@@ -21,23 +21,18 @@ func features() []feature {
 		actors     = "actors"
 		jobs       = "jobs"
 		kubernetes = "Kubernetes mode"
-		mtls       = "mutual TLS"
 	)
 	return []feature{
 		{"actors-disseminate-timeout", 30 * time.Second, actors},
 		{"actors-service", "", actors},
 		{"control-plane-address", "", kubernetes},
-		{"control-plane-namespace", "default", kubernetes},
-		{"control-plane-trust-domain", "localhost", mtls},
 		{"disable-builtin-k8s-secret-store", false, kubernetes},
-		{"enable-mtls", false, mtls + ": calls between sidecars are NOT encrypted"},
 		{"kubeconfig", "", kubernetes},
 		{"placement-host-address", "", actors},
 		{"reminders-service", "", actors},
 		{"scheduler-host-address", []string(nil), jobs},
 		{"scheduler-job-streams", uint(3), jobs},
-		{"sentry-address", "", mtls},
-		{"sentry-request-jwt-audiences", []string(nil), mtls},
+		{"sentry-request-jwt-audiences", []string(nil), "tokens from sentry"},
 	}
 }
 
@@ -66,13 +61,6 @@ func laterFlags() *pflag.FlagSet {
 // variables of the environment whose feature this daprd does not have yet, and that feature.
 func variables() [][2]string {
 	return [][2]string{
-		{"DAPR_TRUST_ANCHORS", "mutual TLS"},
-		{"DAPR_CERT_CHAIN", "mutual TLS"},
-		{"DAPR_CERT_KEY", "mutual TLS"},
-		{"SENTRY_LOCAL_IDENTITY", "mutual TLS"},
-		{"DAPR_SENTRY_TOKEN_FILE", "mutual TLS"},
-		{"DAPR_CONTROLPLANE_NAMESPACE", "Kubernetes mode"},
-		{"DAPR_CONTROLPLANE_TRUST_DOMAIN", "mutual TLS"},
 		{"DAPR_UNSAFE_SKIP_CONTAINER_UID_GID_CHECK", "Kubernetes mode"},
 		{"DAPR_SCHEDULER_HOST_ADDRESS_DNS_A", "jobs"},
 		{"OTEL_EXPORTER_OTLP_ENDPOINT", "export of traces"},

@@ -31,6 +31,7 @@ func (f *flags) config(getenv func(string) string) (runtime.Config, error) {
 		c.ResourcesPaths = withoutEmpty([]string{f.componentsPath})
 	}
 	c.ListenAddresses = addresses(f.listenAddresses)
+	f.trust(&c.MTLS, getenv)
 	c.NotInUse = f.notInUse(getenv)
 	for _, step := range []func(*runtime.Config) error{f.protocols, f.ports, f.limits, f.shutdown, f.initEndpoints, f.appHealth} {
 		if err := step(&c); err != nil {
@@ -38,6 +39,24 @@ func (f *flags) config(getenv func(string) string) (runtime.Config, error) {
 		}
 	}
 	return c, nil
+}
+
+// trust reads what the environment says of identities; of the control plane's the flags go before.
+func (f *flags) trust(m *runtime.MTLS, getenv func(string) string) {
+	m.TrustAnchors, m.TrustAnchorsFile = getenv("DAPR_TRUST_ANCHORS"), getenv("DAPR_TRUST_ANCHORS_FILE")
+	m.SentryTokenFile, m.SentryIdentity = getenv("DAPR_SENTRY_TOKEN_FILE"), getenv("SENTRY_LOCAL_IDENTITY")
+	m.CertChain, m.CertKey = getenv("DAPR_CERT_CHAIN"), security.NewToken(getenv("DAPR_CERT_KEY"))
+	for flag, value := range map[string]struct {
+		into     *string
+		variable string
+	}{
+		"control-plane-namespace":    {&m.ControlPlaneNamespace, "DAPR_CONTROLPLANE_NAMESPACE"},
+		"control-plane-trust-domain": {&m.ControlPlaneTrustDomain, "DAPR_CONTROLPLANE_TRUST_DOMAIN"},
+	} {
+		if text := getenv(value.variable); text != "" && !f.set.Changed(flag) {
+			*value.into = text
+		}
+	}
 }
 
 func (f *flags) protocols(c *runtime.Config) (err error) {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/daprd/daprd/pkg/nameresolution"
 	"github.com/daprd/daprd/pkg/proto/wire"
+	"github.com/daprd/daprd/pkg/security"
 )
 
 const (
@@ -66,6 +67,14 @@ type Insecure struct{}
 // Transport gives a plaintext transport.
 func (Insecure) Transport(nameresolution.Target) credentials.TransportCredentials {
 	return insecure.NewCredentials()
+}
+
+// Mutual are the Credentials of sidecars with mTLS: a peer has to show the certificate of the application that is called.
+type Mutual struct{ Identity *security.Identity }
+
+// Transport gives a transport to the sidecars of one application alone.
+func (m Mutual) Transport(target nameresolution.Target) credentials.TransportCredentials {
+	return credentials.NewTLS(m.Identity.ClientConfig(security.Peer{Namespace: target.Namespace, AppID: target.AppID}))
 }
 
 // MessageLimit is the largest message, in bytes, that sidecars exchange when bodies are limited to

@@ -56,6 +56,7 @@ type Registry struct {
 	http          *httpFamilies
 	grpc          *grpcFamilies
 	runtime       *runtimeFamilies
+	identity      *identityFamilies
 	resiliency    *resiliencyFamilies
 	httpProbes    *probes
 	grpcProbes    *probes
@@ -85,6 +86,7 @@ func (r *Registry) Configure(settings Settings) {
 	r.http = newHTTPFamilies(r)
 	r.grpc = newGRPCFamilies(r)
 	r.runtime = newRuntimeFamilies(r)
+	r.identity = newIdentityFamilies(r)
 	r.resiliency = newResiliencyFamilies(r)
 	r.httpProbes = newProbes(r, "dapr_http_", "status")
 	r.grpcProbes = newProbes(r, "dapr_grpc_io_", "grpc_client_status")

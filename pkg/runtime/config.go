@@ -117,6 +117,8 @@ type Config struct {
 	// SkipAppSubscriptions leaves GET /dapr/subscribe and ListTopicSubscriptions out.
 	SkipAppSubscriptions bool
 
+	// MTLS says how sidecars know each other.
+	MTLS MTLS
 	// APIToken is what callers must show, AppToken what the application is shown.
 	APIToken, AppToken security.Token
 	// DisableH2C keeps the HTTP port to HTTP/1.1 (DAPR_HTTP_DISABLE_H2C).
@@ -124,6 +126,22 @@ type Config struct {
 	// NotInUse tells of flags and environment variables that were set for features that this daprd does not
 	// have yet: "flag --sentry-address (mutual TLS)".
 	NotInUse []string
+}
+
+// MTLS says how sidecars know each other; without it their calls are in clear text.
+type MTLS struct {
+	Enabled bool
+	// SentryAddress is that of the certificate authority, host:port.
+	SentryAddress string
+	// TrustAnchors are PEM roots (DAPR_TRUST_ANCHORS); TrustAnchorsFile, followed while it changes, is used without them.
+	TrustAnchors, TrustAnchorsFile string
+	// ControlPlaneNamespace and ControlPlaneTrustDomain are those of the control plane's own identities.
+	ControlPlaneNamespace, ControlPlaneTrustDomain string
+	// SentryTokenFile and SentryIdentity are DAPR_SENTRY_TOKEN_FILE and SENTRY_LOCAL_IDENTITY, "" for the usual.
+	SentryTokenFile, SentryIdentity string
+	// CertChain and CertKey are the PEM pair that a sentry of Dapr 1.7 wants to see, empty for none.
+	CertChain string
+	CertKey   security.Token
 }
 
 // AppHealth says how the application's health is looked after; its fields are those of channel.HealthSettings.

@@ -2,7 +2,6 @@ package runtime
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 
@@ -47,15 +46,5 @@ func (r *Runtime) loadConfiguration(context.Context) (ending, error) {
 	for _, what := range append(r.configuration.NotInUse(), r.cfg.NotInUse...) {
 		r.log.Warnf("the %s is accepted, but has no effect in this daprd yet", what)
 	}
-	return ending{}, nil
-}
-
-func (r *Runtime) establishSecurity(context.Context) (ending, error) {
-	r.log.Infof("%s mode configured", r.cfg.Mode)
-	r.log.Infof("app id: %s", r.cfg.AppID)
-	if r.cfg.Mode == Kubernetes {
-		return ending{}, errors.New("kubernetes mode is not supported by this daprd yet: run it with --mode standalone")
-	}
-	r.log.Info("mTLS is disabled. Skipping certificate request and tls validation")
 	return ending{}, nil
 }

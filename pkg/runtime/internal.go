@@ -54,13 +54,17 @@ func stablePort(appID string) int {
 	return (int(sum[0])+256*int(sum[1]))%(65535-47300) + 47300
 }
 
-func (r *Runtime) serveInternal(context.Context) (ending, error) {
+func (r *Runtime) serveInternal(ctx context.Context) (ending, error) {
 	log := r.deps.Logs.Scope("dapr.runtime.grpc.internal")
 	server := grpc.NewInternal(grpc.InternalDeps{Callee: r.callee, Proxy: r.proxy, MaxBodySize: r.cfg.MaxBodySize,
-		Options: []google.ServerOption{grpc.Observed(r.metrics)}})
+		Credentials: r.internalCredentials(), Options: []google.ServerOption{grpc.Observed(r.metrics)}})
 	log.Info("enabled gRPC tracing middleware")
 	if enabled, _ := r.configuration.MetricSettings(); enabled {
 		log.Info("enabled gRPC metrics middleware")
+	}
+	forget, err := r.obtainIdentity(ctx)
+	if err != nil {
+		return ending{}, err
 	}
 	var wait sync.WaitGroup
 	wait.Go(func() {
@@ -73,6 +77,7 @@ func (r *Runtime) serveInternal(context.Context) (ending, error) {
 	return ending{settle: server.Quiesce, close: func(context.Context) error {
 		server.Stop()
 		wait.Wait()
+		forget()
 		r.proxy.Wait()
 		return nil
 	}}, nil

@@ -33,6 +33,7 @@ import (
 	"github.com/daprd/daprd/pkg/ready"
 	"github.com/daprd/daprd/pkg/resiliency"
 	"github.com/daprd/daprd/pkg/secrets"
+	"github.com/daprd/daprd/pkg/security"
 	"github.com/daprd/daprd/pkg/state"
 	"github.com/daprd/daprd/pkg/version"
 )
@@ -69,6 +70,7 @@ type Runtime struct {
 	crypto     *crypto.Service
 	middleware *middleware.Service
 	loader     *components.Loader
+	identity   *security.Identity
 	peers      *messaging.Peers
 	messaging  *messaging.Direct
 	callee     *messaging.Callee
@@ -152,13 +154,10 @@ func (r *Runtime) wireMessaging() {
 	if err != nil {
 		host = "localhost"
 	}
-	namespace := r.cfg.Namespace
-	if namespace == "" {
-		namespace = nameresolution.DefaultNamespace
-	}
-	self := messaging.Self{AppID: r.cfg.AppID, Namespace: namespace, HostIP: r.cfg.HostAddress, HostName: host,
+	self := messaging.Self{AppID: r.cfg.AppID, Namespace: r.namespace(), HostIP: r.cfg.HostAddress, HostName: host,
 		InternalPort: r.cfg.InternalGRPCPort}
-	r.peers = messaging.NewPeers(messaging.Insecure{}, r.cfg.MaxBodySize)
+	r.identity = security.NewIdentity(r.cfg.AppID, r.deps.Logs.Scope("dapr.runtime.security"), r.metrics)
+	r.peers = messaging.NewPeers(r.peerCredentials(), r.cfg.MaxBodySize)
 	r.messaging = messaging.New(messaging.Deps{Self: self, App: &r.app, Resolver: &r.resolver, Peers: r.peers, Endpoints: &r.endpoints,
 		Policies: r.policies})
 	r.callee = messaging.NewCallee(r.cfg.AppID, &r.app, messaging.AllowAll{}, r.cfg.MaxBodySize)

@@ -1,0 +1,138 @@
+package security
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+)
+
+// verified checks the chain that a peer has shown against roots, and gives its leaf.
+func verified(state tls.ConnectionState, roots *x509.CertPool, now time.Time, usage x509.ExtKeyUsage) (*x509.Certificate, error) {
+	if len(state.PeerCertificates) == 0 {
+		return nil, errors.New("none was shown")
+	}
+	leaf, between := state.PeerCertificates[0], x509.NewCertPool()
+	for _, c := range state.PeerCertificates[1:] {
+		between.AddCert(c)
+	}
+	if leaf.IsCA {
+		return nil, fmt.Errorf("%s is a certificate authority's, which no peer may show as its own", names(leaf))
+	}
+	_, err := leaf.Verify(x509.VerifyOptions{Roots: roots, Intermediates: between, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{usage}})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", names(leaf), explained(err, leaf, now))
+	}
+	return leaf, nil
+}
+
+// explained says of a certificate outside its time by how much, since that tells skewed clocks from lost renewals.
+func explained(err error, leaf *x509.Certificate, now time.Time) error {
+	var invalid x509.CertificateInvalidError
+	switch {
+	case !errors.As(err, &invalid) || invalid.Reason != x509.Expired || invalid.Cert == nil:
+	case now.After(invalid.Cert.NotAfter):
+		return fmt.Errorf("expired %s ago, on %s: it was not renewed, or the clocks differ (%w)", now.Sub(invalid.Cert.NotAfter).Round(time.Second),
+			stamp(invalid.Cert.NotAfter), err)
+	case now.Before(invalid.Cert.NotBefore):
+		return fmt.Errorf("valid only in %s, from %s on: the clocks differ (%w)", invalid.Cert.NotBefore.Sub(now).Round(time.Second),
+			stamp(invalid.Cert.NotBefore), err)
+	}
+	var unknown x509.UnknownAuthorityError
+	if errors.As(err, &unknown) {
+		return fmt.Errorf("none of the trust anchors vouches for its issuer %q (%w)", leaf.Issuer, err)
+	}
+	return err
+}
+
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+// names is how a certificate is called in errors.
+func names(leaf *x509.Certificate) string {
+	var all []string
+	for _, uri := range leaf.URIs {
+		all = append(all, uri.String())
+	}
+	all = append(all, leaf.DNSNames...)
+	if len(all) == 0 {
+		return fmt.Sprintf("a certificate of %q", leaf.Subject)
+	}
+	return strings.Join(all, ", ")
+}
+
+func shownBy(state tls.ConnectionState) string {
+	if len(state.PeerCertificates) == 0 {
+		return ""
+	}
+	return names(state.PeerCertificates[0])
+}
+
+// ServerConfig is the TLS of a server for other sidecars: they have to show a certificate that a trust anchor vouches
+// for, with one SPIFFE id. Who may do what is for the access policy.
+func (i *Identity) ServerConfig() *tls.Config {
+	return &tls.Config{
+		MinVersion: tls.VersionTLS12, NextProtos: []string{"h2"},
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return i.certificate() },
+		ClientAuth:     tls.RequireAnyClientCert, // what is shown is verified below, against anchors that change
+		VerifyConnection: func(state tls.ConnectionState) error {
+			leaf, err := verified(state, i.anchors.Roots(), i.now(), x509.ExtKeyUsageClientAuth)
+			if err == nil {
+				_, err = IDOf(leaf)
+			}
+			if err != nil {
+				i.refused(shownBy(state), err)
+				return fmt.Errorf("the certificate of the caller: %w", err)
+			}
+			return nil
+		},
+	}
+}
+
+// ClientConfig is the TLS towards a peer that has to be who: its certificate has to have the id. The trust domain is
+// checked where one is given, as for the control plane; sidecars of one mesh may have several, under the same anchors.
+func (i *Identity) ClientConfig(who Peer) *tls.Config {
+	return &tls.Config{
+		MinVersion: tls.VersionTLS12, NextProtos: []string{"h2"},
+		InsecureSkipVerify:   true, // names say nothing here: the id is verified below
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return i.certificate() },
+		VerifyConnection: func(state tls.ConnectionState) error {
+			leaf, err := verified(state, i.anchors.Roots(), i.now(), x509.ExtKeyUsageServerAuth)
+			if err != nil {
+				return fmt.Errorf("the certificate of the sidecar of %s: %w", who, err)
+			}
+			id, err := IDOf(leaf)
+			if err == nil && !who.is(id) {
+				err = fmt.Errorf("it is that of %s", id)
+			}
+			if err != nil {
+				return fmt.Errorf("the certificate shown is not that of %s: %w", who, err)
+			}
+			return nil
+		},
+	}
+}
+
+// Peer is who a peer has to be.
+type Peer struct {
+	// TrustDomain is "" for any that the anchors vouch for.
+	TrustDomain, Namespace, AppID string
+}
+
+func (p Peer) is(id spiffeid.ID) bool {
+	path := []string{"", "ns", p.Namespace, p.AppID}
+	return slices.Equal(strings.Split(id.Path(), "/"), path) && (p.TrustDomain == "" || p.TrustDomain == id.TrustDomain().Name())
+}
+
+// String is the id, with * for any trust domain.
+func (p Peer) String() string {
+	domain := p.TrustDomain
+	if domain == "" {
+		domain = "*"
+	}
+	return fmt.Sprintf("spiffe://%s/ns/%s/%s", domain, p.Namespace, p.AppID)
+}
