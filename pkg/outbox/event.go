@@ -14,8 +14,12 @@ import (
 	"github.com/daprd/daprd/pkg/state"
 )
 
-// idPrefix begins the ids of events, which are the keys of their markers.
-const idPrefix = "outbox-"
+// idPrefix begins the ids of events, which are the keys of their markers. A UUID of this version follows, which holds the
+// time when it was made.
+const (
+	idPrefix  = "outbox-"
+	idVersion = 7
+)
 
 // The metadata of operations that the outbox understands.
 const (
@@ -72,7 +76,7 @@ func matched(projections map[string]*state.SetRequest, stored []state.RawOperati
 
 // event makes the CloudEvent of an operation.
 func (s *Service) event(b *box, op *state.SetRequest, t *state.Transaction) event {
-	id := idPrefix + uuid.NewString()
+	id := idPrefix + uuid.Must(uuid.NewV7()).String() // it fails where random numbers do
 	contentType, data := payload(op)
 	e := cloudevent.Envelope{ID: id, Source: s.deps.AppID, Type: cloudevent.DefaultType, Topic: b.lane.topic, PubSub: b.lane.pubSub, TraceID: t.TraceParent, TraceParent: t.TraceParent,
 		TraceState: t.TraceState, Time: time.Now(), DataContentType: contentType, Data: data}

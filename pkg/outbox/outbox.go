@@ -46,9 +46,13 @@ type Service struct {
 	// not to be stored.
 	pending map[string]chan struct{}
 	refused *lru.LRU[string, struct{}]
+	// missed are the events whose markers were looked for in vain; complaints are what the log was told of lanes.
+	missed     *lru.LRU[string, miss]
+	complaints map[lane]complaint
 }
 
-// remembered bounds the transactions that are known to have been refused. Beyond it a store is asked instead.
+// remembered bounds the transactions that are known to have been refused, beyond which a store is asked instead, and the
+// events without markers, beyond which they are looked for from the beginning.
 const remembered = 10000
 
 // lane is an internal topic: where events wait until their transaction is known to be stored.
@@ -70,8 +74,9 @@ type inbox struct {
 
 // NewService makes an outbox without stores.
 func NewService(deps Deps) *Service {
-	s := &Service{deps: deps, boxes: map[string]*box{}, inboxes: map[lane]*inbox{}, pending: map[string]chan struct{}{}}
+	s := &Service{deps: deps, boxes: map[string]*box{}, inboxes: map[lane]*inbox{}, pending: map[string]chan struct{}{}, complaints: map[lane]complaint{}}
 	s.refused, _ = lru.NewLRU[string, struct{}](remembered, nil) // it fails for a size of 0 only
+	s.missed, _ = lru.NewLRU[string, miss](remembered, nil)
 	s.closing, s.stop = context.WithCancel(context.Background())
 	return s
 }

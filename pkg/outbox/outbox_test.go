@@ -80,6 +80,13 @@ func (s *store) keys() (keys []string) {
 	return keys
 }
 
+// mark stores the marker of an event.
+func (s *store) mark(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.items[id] = state.MarkerValue
+}
+
 // broker keeps what is published, and hands messages of the internal topic to its subscriber until they are accepted,
 // five seconds after each failure.
 type broker struct {
@@ -383,9 +390,7 @@ func TestAppearing(t *testing.T) {
 		w.inner <- anEvent("outbox-1", 0)
 		time.Sleep(6 * time.Second)
 		w.check(t, "published", nil, w.sent())
-		w.store.mu.Lock()
-		w.items["outbox-1"] = state.MarkerValue
-		w.store.mu.Unlock()
+		w.mark("outbox-1")
 		time.Sleep(longestLook)
 		w.check(t, "published", []string{`out "of another"`}, w.sent())
 		w.check(t, "refusals", nil, w.refused())
@@ -471,5 +476,50 @@ func TestPartlyPublished(t *testing.T) {
 		if len(w.outbox.pending) != 0 {
 			t.Errorf("pending: %v", w.outbox.pending)
 		}
+	})
+}
+
+// TestBehindUnknown: events whose transactions nobody knows hold up no others, and the log says once that they wait.
+func TestBehindUnknown(t *testing.T) {
+	inside(t, false, func(t *testing.T, w *world) {
+		for i := range 50 {
+			w.inner <- anEvent(fmt.Sprint("outbox-", i), time.Minute)
+		}
+		w.mark("outbox-good")
+		w.inner <- anEvent("outbox-good", 0)
+		time.Sleep(5 * time.Second)
+		w.check(t, "published", []string{`out "of another"`}, w.sent())
+		time.Sleep(40 * time.Second)
+		if n := len(w.lines(logrus.WarnLevel)); n != 1 {
+			t.Errorf("%d warnings", n)
+		}
+		if n := len(w.refused()); n < 2 || n > 20 {
+			t.Errorf("%d refusals: events that wait pace themselves", n)
+		}
+		w.mark("outbox-7")
+		time.Sleep(10 * time.Second)
+		w.check(t, "published", []string{`out "of another"`, `out "of another"`}, w.sent())
+		time.Sleep(20 * time.Minute)
+		if n := len(w.inner); n != 0 {
+			t.Errorf("%d events are left", n)
+		}
+	})
+}
+
+// TestCallersTime: the age of an event does not depend on the attribute time, which callers may set.
+func TestCallersTime(t *testing.T) {
+	inside(t, false, func(t *testing.T, w *world) {
+		set := state.SetRequest{Key: "k", Value: []byte("v"), Metadata: map[string]string{"time": "1980-01-01T00:00:00Z"}}
+		out, err := w.outbox.Take("st", &state.Transaction{Operations: []state.RawOperation{{Type: state.TypeUpsert, Set: set}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := out.(*outgoing).events[0]
+		w.inner <- e.text // as if another sidecar had made it
+		time.Sleep(2 * time.Second)
+		w.mark(e.id)
+		time.Sleep(longestLook)
+		w.check(t, "published", []string{`out "v"`}, w.sent())
+		w.check(t, "refusals", nil, w.refused())
 	})
 }

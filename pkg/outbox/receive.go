@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/daprd/daprd/pkg/cloudevent"
 	"github.com/daprd/daprd/pkg/pubsub"
 	"github.com/daprd/daprd/pkg/resiliency"
@@ -14,10 +16,16 @@ import (
 
 const (
 	// firstLook, longestLook and looking pace the question whether a transaction is stored: the pauses grow threefold up
-	// to the second, and the third ends it. Dapr looks first after a second, and gives up after as long.
+	// to the second, until the event is as old as the third. Dapr looks first after a second, and gives up after as long.
 	firstLook   = 100 * time.Millisecond
 	longestLook = 3 * time.Second
 	looking     = 10 * time.Second
+	// turn is the shortest time in which an event without a marker goes once round its topic; yielding bounds the
+	// publishing for that.
+	turn     = 5 * time.Second
+	yielding = time.Second
+	// silence is how long the log is told no more of events that wait on a lane.
+	silence = time.Minute
 	// lifetime is the age at which an event without a stored transaction is void: transactions of this outbox end within
 	// state.PublishedTransactionTime, so that it was refused, or its event has been published before.
 	lifetime = 15 * time.Minute
@@ -32,10 +40,38 @@ func (s *Service) receive(l lane) pubsub.Handler {
 		errs := make([]error, len(messages))
 		for i, m := range messages {
 			if errs[i] = s.one(ctx, patience, l, m); errs[i] != nil && patience.Err() == nil {
-				s.deps.Log.Warnf("an event of the outbox waits on topic %s of pubsub %s and is tried again: %s", l.topic, l.pubSub, errs[i])
+				s.complain(l, errs[i])
 			}
 		}
 		return errs
+	}
+}
+
+// complaint is when the log was last told of an event that waits, and how many it was not told of since.
+type complaint struct {
+	at   time.Time
+	more int
+}
+
+// complain tells the log of an event that waits.
+func (s *Service) complain(l lane, err error) {
+	s.mu.Lock()
+	c := s.complaints[l]
+	quiet := !c.at.IsZero() && time.Since(c.at) < silence
+	if quiet {
+		s.complaints[l] = complaint{c.at, c.more + 1}
+	} else {
+		s.complaints[l] = complaint{at: time.Now()}
+	}
+	s.mu.Unlock()
+	switch {
+	case quiet:
+		s.deps.Log.Debugf("an event of the outbox waits on topic %s of pubsub %s and is tried again: %s", l.topic, l.pubSub, err)
+	case c.more == 0:
+		s.deps.Log.Warnf("an event of the outbox waits on topic %s of pubsub %s and is tried again: %s", l.topic, l.pubSub, err)
+	default:
+		s.deps.Log.Warnf("an event of the outbox waits on topic %s of pubsub %s and is tried again: %s; events had to wait %d times more in the last %s",
+			l.topic, l.pubSub, err, c.more, time.Since(c.at).Round(time.Second))
 	}
 }
 
@@ -52,6 +88,10 @@ func (s *Service) one(ctx, patience context.Context, l lane, m *pubsub.Message) 
 		return err
 	}
 	b, err := s.find(ctx, patience, l, id, madeAt(e))
+	if missing := (errMissing("")); errors.As(err, &missing) {
+		return s.yield(ctx, l, id, m, err)
+	}
+	s.found(id)
 	if err != nil || b == nil {
 		return err
 	}
@@ -90,35 +130,84 @@ func (s *Service) isRefused(id string) bool {
 	return s.refused.Contains(id)
 }
 
+// errMissing is an event without a marker: its transaction may be under way elsewhere, or has failed unseen.
+type errMissing string
+
+func (e errMissing) Error() string {
+	return fmt.Sprintf("event %s: its transaction is not stored", string(e))
+}
+
+// miss is when the marker of an event was first looked for in vain, and when the event was last sent round its topic.
+type miss struct{ first, sent time.Time }
+
+// missing is how long ago the marker of an event was first looked for in vain.
+func (s *Service) missing(id string) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m, ok := s.missed.Get(id)
+	if !ok {
+		m.first = time.Now()
+		s.missed.Add(id, m)
+	}
+	return time.Since(m.first)
+}
+
+func (s *Service) found(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.missed.Remove(id)
+}
+
+// yield lets the events pass that stand behind one without a marker: brokers bound what they have in hand, and many such
+// events would hold up all others. The event is put at the end of the topic, unless it has just come round: then, and when
+// that fails, it waits, and cause says why.
+func (s *Service) yield(ctx context.Context, l lane, id string, m *pubsub.Message, cause error) error {
+	s.mu.Lock()
+	before, _ := s.missed.Get(id)
+	s.mu.Unlock()
+	if time.Since(before.sent) < turn {
+		return cause
+	}
+	ctx, cancel := context.WithTimeout(ctx, yielding)
+	defer cancel()
+	if err := s.deps.PubSub.PublishOwn(ctx, l.pubSub, l.topic, m.Data); err != nil {
+		return cause
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.missed.Add(id, miss{before.first, time.Now()})
+	return nil
+}
+
 // find gives the outbox whose store has the marker of an event. Without an error nil is an event that is void.
 func (s *Service) find(ctx, patience context.Context, l lane, id string, made time.Time) (*box, error) {
-	began := time.Now()
 	for pause := firstLook; ; pause = min(3*pause, longestLook) {
 		boxes := s.boxesOf(l)
 		b, err := marked(ctx, boxes, id)
 		if err != nil || b != nil {
 			return b, err
 		}
+		missing, age := s.missing(id), time.Since(made)
 		switch {
 		case len(boxes) == 0:
 			return nil, errors.New("no state store has this outbox any more")
 		case s.isRefused(id):
 			s.deps.Log.Debugf("event %s of the outbox is dropped: its transaction was refused", id)
 			return nil, nil
-		case !made.IsZero() && began.Sub(made) > lifetime:
+		case !made.IsZero() && age > lifetime:
 			s.deps.Log.Warnf("event %s of the outbox on topic %s of pubsub %s is dropped: its transaction is not stored %s after it began", id, l.topic,
-				l.pubSub, began.Sub(made).Round(time.Second))
+				l.pubSub, age.Round(time.Second))
 			return nil, nil
-		case time.Since(began) < looking:
+		case missing < looking && age < looking:
 			if err := resiliency.Wait(patience, pause); err != nil {
 				return nil, err
 			}
-		case discardMissing(boxes):
+		case missing >= looking && discardMissing(boxes):
 			s.deps.Log.Warnf("event %s of the outbox on topic %s of pubsub %s is dropped: its transaction is not stored (outboxDiscardWhenMissingState)", id,
 				l.topic, l.pubSub)
 			return nil, nil
 		default:
-			return nil, fmt.Errorf("event %s: its transaction is not stored", id)
+			return nil, errMissing(id)
 		}
 	}
 }
@@ -156,8 +245,12 @@ func discardMissing(boxes []*box) bool {
 	return true
 }
 
-// madeAt is zero where the event does not tell.
+// madeAt is when an event was made: its id tells, which callers cannot replace, and of Dapr's the attribute time. It is zero
+// where neither does.
 func madeAt(e cloudevent.Event) time.Time {
+	if id, err := uuid.Parse(strings.TrimPrefix(e.Text("id"), idPrefix)); err == nil && id.Version() == idVersion {
+		return time.Unix(id.Time().UnixTime())
+	}
 	at, _ := time.Parse(time.RFC3339, e.Text("time"))
 	return at
 }
