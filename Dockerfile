@@ -1,4 +1,4 @@
-# A static image from scratch: the binary and the roots for TLS, nothing else.
+# A static image from scratch: the sidecar, the certificate authority and the roots for TLS, nothing else.
 FROM golang:1.26 AS build
 ARG VERSION=edge
 ARG COMMIT=
@@ -10,7 +10,7 @@ RUN make build VERSION="$VERSION" COMMIT="$COMMIT"
 
 FROM scratch
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
-COPY --from=build /src/bin/daprd /daprd
+COPY --from=build /src/bin/daprd /src/bin/sentry /
 USER 65532:65532
 EXPOSE 3500 50001 50002 9090
 ENTRYPOINT ["/daprd"]

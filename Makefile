@@ -21,10 +21,10 @@ help: ## list the targets
 run: build ## build, then run two example apps with their sidecars and show them at work
 	$(GO) run ./examples/hello -daprd $(BIN)/daprd
 
-build: $(BIN)/daprd ## build bin/daprd: one static binary
+build: $(BIN)/daprd $(BIN)/sentry ## build bin/daprd and bin/sentry: static binaries
 
-$(BIN)/daprd: $(SOURCES)
-	CGO_ENABLED=0 $(GO) build -tags '$(TAGS)' -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/daprd
+$(BIN)/%: $(SOURCES)
+	CGO_ENABLED=0 $(GO) build -tags '$(TAGS)' -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/$*
 
 # The SDKs test the binary, which Go's test cache does not see.
 test: services ## install and start what the tests need, then run them all with the race detector

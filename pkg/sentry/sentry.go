@@ -1,0 +1,224 @@
+// Package sentry is the certificate authority of a mesh: it gives sidecars, and the parts of the control plane, the
+// certificates by which they know each other (dapr.proto.sentry.v1.CA). It keeps its trust bundle in a folder or in
+// Kubernetes, and renews root and issuer before they end. It must not know what certificates are used for: who may
+// call whom is the sidecars' matter.
+package sentry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/sirupsen/logrus"
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+
+	"github.com/daprd/daprd/pkg/config"
+	"github.com/daprd/daprd/pkg/listen"
+	"github.com/daprd/daprd/pkg/logging"
+	sentryv1 "github.com/daprd/daprd/pkg/proto/sentry/v1"
+	"github.com/daprd/daprd/pkg/version"
+)
+
+// grace is how long calls in flight have at the end.
+const grace = 5 * time.Second
+
+// Deps are what code passes.
+type Deps struct {
+	Logs *logging.Logs
+	// Now is the clock; nil is the machine's.
+	Now func() time.Time
+}
+
+// Sentry is one certificate authority. Run is called once.
+type Sentry struct {
+	cfg     Config
+	own     identity
+	now     func() time.Time
+	logs    *logging.Logs
+	log     *logrus.Entry
+	metrics *metrics
+
+	ready                   chan struct{}
+	address, health, scrape net.Addr
+}
+
+// New checks the Config; it does no I/O.
+func New(cfg Config, deps Deps) (*Sentry, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	domain, err := spiffeid.TrustDomainFromString(cfg.TrustDomain)
+	if err != nil {
+		return nil, fmt.Errorf("trust domain: %w", err)
+	}
+	own, err := newIdentity(domain, cfg.Namespace, ownAppID)
+	if err != nil {
+		return nil, fmt.Errorf("environment variable NAMESPACE: %w", err)
+	}
+	if deps.Now == nil {
+		deps.Now = time.Now
+	}
+	return &Sentry{cfg: cfg, own: own, now: deps.Now, logs: deps.Logs, log: deps.Logs.Scope("dapr.sentry"),
+		metrics: newMetrics(), ready: make(chan struct{})}, nil
+}
+
+// ID is the SPIFFE ID under which the server shows itself: spiffe://<trust domain>/ns/<namespace>/dapr-sentry.
+func (s *Sentry) ID() spiffeid.ID { return s.own.id }
+
+// Ready is closed when certificates can be asked for.
+func (s *Sentry) Ready() <-chan struct{} { return s.ready }
+
+// Address is where certificates are signed; call it once Ready is closed.
+func (s *Sentry) Address() net.Addr { return s.address }
+
+// HealthAddress is where /healthz answers; call it once Ready is closed.
+func (s *Sentry) HealthAddress() net.Addr { return s.health }
+
+// MetricsAddress is where metrics are served, nil if they are not; call it once Ready is closed.
+func (s *Sentry) MetricsAddress() net.Addr { return s.scrape }
+
+// Run serves until ctx ends, and then lets the calls in flight end. An error tells why it could not start or go on.
+func (s *Sentry) Run(ctx context.Context) error {
+	s.log.Infof("Starting Dapr Sentry certificate authority -- version %s -- commit %s", version.Version(), version.Commit())
+	s.log.Infof("Log level set to: %s", s.cfg.LogLevel)
+	spec, err := s.configuration()
+	if err != nil {
+		return err
+	}
+	settings, err := newSettings(spec)
+	if err != nil {
+		return err
+	}
+	store, err := newFiles(&s.cfg)
+	if err != nil {
+		return err
+	}
+	ca := &authority{rotation: rotation{s.own, settings}, store: store, now: s.now, log: s.logs.Scope("dapr.sentry.ca"), metrics: s.metrics}
+	err = ca.refresh(ctx)
+	if err == nil {
+		err = s.serve(ctx, ca)
+	}
+	if err = errors.Join(err, store.close()); err == nil {
+		s.log.Info("Sentry shut down gracefully")
+	}
+	return err
+}
+
+// configuration is spec.mtls of the Configuration.
+func (s *Sentry) configuration() (*config.MTLSSpec, error) {
+	if s.cfg.Configuration == "" {
+		return new(config.MTLSSpec), nil
+	}
+	c, err := config.ReadConfiguration(s.cfg.Configuration)
+	if err != nil {
+		return nil, fmt.Errorf("loading default config. couldn't find config name %q: %w", s.cfg.Configuration, err)
+	}
+	return &c.Spec.MTLS, nil
+}
+
+// serve has all servers at work until ctx ends or one of them cannot go on.
+func (s *Sentry) serve(ctx context.Context, ca *authority) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	var work sync.WaitGroup
+	defer work.Wait()
+	start := func(run func() error) {
+		work.Go(func() {
+			if err := run(); err != nil {
+				stop(err)
+			}
+		})
+	}
+	err := s.serveBeside(ctx, start)
+	if err == nil {
+		err = s.serveCA(ctx, start, ca)
+	}
+	stop(err)
+	return err
+}
+
+// serveCA signs until ctx ends; then the calls in flight have the grace period.
+func (s *Sentry) serveCA(ctx context.Context, start func(func() error), ca *authority) error {
+	listeners, err := listen.TCP(ctx, []string{s.cfg.ListenAddress}, s.cfg.Port, s.log)
+	if err != nil {
+		return err
+	}
+	log := s.logs.Scope("dapr.sentry.server")
+	shown := &own{authority: ca, metrics: s.metrics, log: log}
+	server := grpc.NewServer(grpc.Creds(credentials.NewTLS(shown.tls())))
+	sentryv1.RegisterCAServer(server, s.service(ca, log))
+	s.address = listeners[0].Addr()
+	log.Infof("Running gRPC server on %s", s.address)
+	start(func() error { return server.Serve(listeners[0]) })
+	start(func() error { ca.watch(ctx); return nil })
+	close(s.ready)
+	<-ctx.Done()
+	log.Info("Shutting down gRPC server")
+	end := time.AfterFunc(grace, server.Stop)
+	server.GracefulStop()
+	end.Stop()
+	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+func (s *Sentry) service(ca *authority, log *logrus.Entry) *server {
+	return &server{
+		authority:  ca,
+		validators: map[kind]validator{sentryv1.SignCertificateRequest_INSECURE: insecure{}},
+		standard:   sentryv1.SignCertificateRequest_INSECURE,
+		metrics:    s.metrics,
+		log:        log,
+	}
+}
+
+// serveBeside serves health and metrics.
+func (s *Sentry) serveBeside(ctx context.Context, start func(func() error)) (err error) {
+	health := http.NewServeMux()
+	health.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) {
+		select {
+		case <-s.ready:
+		default:
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	})
+	if s.health, err = s.serveHTTP(ctx, start, s.cfg.HealthListenAddress, s.cfg.HealthPort, health); err != nil {
+		return fmt.Errorf("health server: %w", err)
+	}
+	s.log.Infof("Healthz server is listening on %s", s.health)
+	if !s.cfg.EnableMetrics {
+		return nil
+	}
+	if s.scrape, err = s.serveHTTP(ctx, start, s.cfg.MetricsListenAddress, s.cfg.MetricsPort,
+		promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{})); err != nil {
+		return fmt.Errorf("metrics server: %w", err)
+	}
+	s.log.Infof("metrics server started on %s/", s.scrape)
+	return nil
+}
+
+// serveHTTP serves until ctx ends.
+func (s *Sentry) serveHTTP(ctx context.Context, start func(func() error), address string, port int, handler http.Handler) (net.Addr, error) {
+	listeners, err := listen.TCP(ctx, []string{address}, port, s.log)
+	if err != nil {
+		return nil, err
+	}
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
+	start(func() error {
+		stop := context.AfterFunc(ctx, func() { _ = server.Close() })
+		defer stop()
+		if err := server.Serve(listeners[0]); !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+		return nil
+	})
+	return listeners[0].Addr(), nil
+}

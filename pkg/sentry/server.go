@@ -1,0 +1,95 @@
+package sentry
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/sirupsen/logrus"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	sentryv1 "github.com/daprd/daprd/pkg/proto/sentry/v1"
+)
+
+// kind is how a request names a validator.
+type kind = sentryv1.SignCertificateRequest_TokenValidator
+
+// server is the service CA.
+type server struct {
+	sentryv1.UnimplementedCAServer
+	authority  *authority
+	validators map[kind]validator
+	// standard is for requests that name none; UNKNOWN where they have to.
+	standard kind
+	metrics  *metrics
+	log      logrus.FieldLogger
+}
+
+// refusal is why a request is not granted: a reason for the metrics, a status for the client.
+type refusal struct {
+	reason string
+	code   codes.Code
+	text   string
+}
+
+// SignCertificate signs for those whom the validator knows. Codes and texts are those of Dapr 1.18.
+func (s *server) SignCertificate(ctx context.Context, request *sentryv1.SignCertificateRequest) (*sentryv1.SignCertificateResponse, error) {
+	s.metrics.received.Inc()
+	response, refused := s.grant(ctx, request)
+	if refused != nil {
+		s.metrics.failed.WithLabelValues(refused.reason).Inc()
+		s.log.Debugf("Request of %q in namespace %q failed: %s", request.GetId(), request.GetNamespace(), refused.text)
+		return nil, status.Error(refused.code, refused.text)
+	}
+	s.metrics.succeeded.Inc()
+	s.log.Debugf("Successfully signed certificate for %s/%s", request.GetNamespace(), request.GetId())
+	return response, nil
+}
+
+func (s *server) grant(ctx context.Context, request *sentryv1.SignCertificateRequest) (*sentryv1.SignCertificateResponse, *refusal) {
+	who, refused := s.identify(ctx, request)
+	if refused != nil {
+		return nil, refused
+	}
+	key, err := publicKey(request.GetCertificateSigningRequest())
+	if err != nil {
+		return nil, &refusal{"csr", codes.InvalidArgument, err.Error()}
+	}
+	made, err := s.authority.sign(who, key)
+	if err != nil {
+		s.log.Errorf("Failed to sign a certificate for %s: %s", who.id, err)
+		return nil, &refusal{"sign", codes.Internal, "failed to sign certificate"}
+	}
+	return &sentryv1.SignCertificateResponse{
+		WorkloadCertificate:    []byte(encodeCertificates(made.chain)),
+		TrustChainCertificates: [][]byte{made.trust},
+		ValidUntil:             timestamppb.New(made.leaf.NotAfter),
+	}, nil
+}
+
+// identify is whom the request is allowed to be.
+func (s *server) identify(ctx context.Context, request *sentryv1.SignCertificateRequest) (identity, *refusal) {
+	chosen := request.GetTokenValidator()
+	if chosen == sentryv1.SignCertificateRequest_UNKNOWN {
+		if chosen = s.standard; chosen == sentryv1.SignCertificateRequest_UNKNOWN {
+			return identity{}, &refusal{"validator", codes.InvalidArgument, "a validator name must be specified in this environment"}
+		}
+	}
+	v, ok := s.validators[chosen]
+	if !ok {
+		return identity{}, &refusal{"validator", codes.InvalidArgument, "the requested validator is not enabled"}
+	}
+	if err := check(request); err != nil {
+		return identity{}, &refusal{"request", codes.PermissionDenied, err.Error()}
+	}
+	domain, err := v.validate(ctx, request)
+	if err != nil {
+		return identity{}, &refusal{"token", codes.PermissionDenied, err.Error()}
+	}
+	who, err := newIdentity(domain, request.GetNamespace(), request.GetId())
+	if err != nil {
+		return identity{}, &refusal{"request", codes.PermissionDenied, fmt.Sprintf("invalid request: %s", err)}
+	}
+	return who, nil
+}
