@@ -2,6 +2,7 @@ package channel
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"net"
@@ -290,4 +291,19 @@ func FuzzTopics(f *testing.F) {
 			t.Errorf("%v, %v", list, err)
 		}
 	})
+}
+
+// TestSaidStatus: an answer's body is read as encoding/json reads it; one that cannot be read says nothing.
+func TestSaidStatus(t *testing.T) {
+	for _, body := range []string{`{"status":"RETRY"}`, `{"STATUS":"DROP"}`, ` {"status" : "RETRY" } `, `{"st\u0061tus":"RE\u0054RY"}`,
+		`{"status":"SUCCESS","status":"RETRY"}`, `{"other":{"status":"RETRY"}}`, `{"status":1}`, `{"status":null}`, `{"status":["RETRY"]}`,
+		`{"status":"RETRY"} x`, `{"status":"RET`, `"RETRY"`, `[]`, `null`, `OK`} {
+		var want struct{ Status string }
+		if json.Unmarshal([]byte(body), &want) != nil {
+			want.Status = ""
+		}
+		if got := saidStatus([]byte(body)); got != want.Status {
+			t.Errorf("%s: %q, want %q", body, got, want.Status)
+		}
+	}
 }
