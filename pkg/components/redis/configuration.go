@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-redis/redis/v8"
@@ -28,8 +29,11 @@ type configurationStore struct {
 	// label names the component in lines of the log.
 	label string
 	log   logrus.FieldLogger
-	// look is the pause between two looks at a cluster's masters.
-	look time.Duration
+	// quiet is how often a subscription looks whether what it depends on is there: the server and its notifications,
+	// of a cluster the masters.
+	quiet time.Duration
+	// warned says that nobody knows whether the notifications are on.
+	warned sync.Once
 }
 
 // chunk is how many keys are read in one round trip.
@@ -42,11 +46,14 @@ func NewConfiguration(ctx context.Context, spec *components.Spec) (configuration
 		return nil, err
 	}
 	settings.adopt(&settings.connection, spec)
+	if settings.Type == "cluster" {
+		settings.DB = 0 // a cluster has no other
+	}
 	client, err := dial(ctx, &settings.connection, spec.Log)
 	if err != nil {
 		return nil, fmt.Errorf("redis configuration: %w", err)
 	}
-	return &configurationStore{client: client, channel: fmt.Sprintf("__keyspace@%d__:", settings.DB), label: label(spec), log: spec.Log, look: looks}, nil
+	return &configurationStore{client: client, channel: fmt.Sprintf("__keyspace@%d__:", settings.DB), label: label(spec), log: spec.Log, quiet: quiet}, nil
 }
 
 // Get reads keys. Those without a value, and those of other types, are left out: the database may hold other things.

@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"strings"
@@ -11,6 +12,7 @@ import (
 
 	goredis "github.com/go-redis/redis/v8"
 	"github.com/google/go-cmp/cmp"
+	logrustest "github.com/sirupsen/logrus/hooks/test"
 
 	"github.com/daprd/daprd/pkg/components"
 	"github.com/daprd/daprd/pkg/components/componentstest"
@@ -222,8 +224,8 @@ func ofSlots(t *testing.T, nodes []*redistest.Server) (keys []string) {
 func TestConfigurationCluster(t *testing.T) {
 	servers := redistest.StartCluster(t)
 	keys := ofSlots(t, servers)
-	s := openConfiguration(t, spec(servers[0].Address, "redisType", "cluster", "redisMaxRetries", "1"))
-	s.look = 20 * time.Millisecond
+	s := openConfiguration(t, spec(servers[0].Address, "redisType", "cluster", "redisMaxRetries", "1", "redisDB", "3")) // there is 0 alone
+	s.quiet = 20 * time.Millisecond
 	chosen, _ := follow(t, s, keys...)
 	all, _ := follow(t, s)
 	both := map[string]<-chan items{"keys": chosen, "all": all}
@@ -288,13 +290,79 @@ func TestNotifications(t *testing.T) {
 			t.Errorf("%q lacks %q, want %q", flags, got, want)
 		}
 	}
-	// Those that others need stay, and a server that refuses is no failure.
-	server := redistest.Start(t, "--notify-keyspace-events", "El", "--user", "narrow", "on", ">pass", "~*", "&*", "+@all", "-config")
-	follow(t, openConfiguration(t, spec(server.Address, "redisUsername", "narrow", "redisPassword", "pass")), "a")
+	// Those that others need stay.
+	server := redistest.Start(t, "--notify-keyspace-events", "El")
 	follow(t, openConfiguration(t, spec(server.Address)), "a")
 	got, err := direct(t, server.Address).ConfigGet(t.Context(), "notify-keyspace-events").Result()
 	if err != nil || len(got) != 2 || lacking(fmt.Sprint(got[1])) != "" || !strings.Contains(fmt.Sprint(got[1]), "El") && !strings.ContainsAny(fmt.Sprint(got[1]), "lA") {
 		t.Errorf("notifications are %v, %v", got, err)
+	}
+}
+
+// TestForbiddenNotifications: a subscription that would see no changes is refused, with what to do about it; one of which
+// nobody knows is made, with one warning.
+func TestForbiddenNotifications(t *testing.T) {
+	for name, c := range map[string]struct {
+		flags, rules   string
+		fails, warning string
+	}{
+		"off, nothing allowed":   {"", "-config", "", `does not show its notify-keyspace-events: if it is not at least Kg$xe, changes are not seen; whoever runs the server sets it, or allows the ACL user +config|get and +config|set`},
+		"off, may be asked for":  {"", "-config +config|get", `changes would not be seen: the server's notify-keyspace-events is "", must be at least Kg$xe, and cannot be set (NOPERM`, ""},
+		"of others":              {"Ex", "-config +config|get", `is "xE"`, ""},
+		"not all":                {"K$", "-config +config|get", "", `is "$K", must be at least Kg$xe for every change to be seen, and cannot be set: NOPERM`},
+		"enough":                 {"KA", "-config +config|get", "", ""},
+		"channels not allowed":   {"KA", "resetchannels", "(the ACL user must be allowed the channels of the notifications: ACL SETUSER … &__keyspace@0__:*)", ""},
+		"subscribe not allowed":  {"KA", "-subscribe", "(the ACL user must be allowed to run this command)", ""},
+		"keys not to be read":    {"KA", "resetkeys ~other", "key a: NOPERM", ""},
+		"everything not allowed": {"", "-@all +ping", "NOPERM", "does not show"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := redistest.Start(t, append([]string{"--notify-keyspace-events", c.flags, "--user", "narrow", "on", ">pass", "~*", "&*", "+@all"}, strings.Fields(c.rules)...)...)
+			log, hook := logrustest.NewNullLogger()
+			manifest := spec(server.Address, "redisUsername", "narrow", "redisPassword", "pass")
+			manifest.Log = log
+			service := configuration.NewService(configuration.Deps{Log: log})
+			if err := service.Add("config", openConfiguration(t, manifest)); err != nil {
+				t.Fatal(err)
+			}
+			hook.Reset()
+			for range 2 {
+				err := service.Watch(t.Context(), "config", []string{"a"}, nil, func(string) error { return errEnough }, nil)
+				if text := errorText(err); c.fails == "" && !errors.Is(err, errEnough) || !strings.Contains(text, c.fails) {
+					t.Errorf("error %v, want %q", err, c.fails)
+				}
+			}
+			entries := hook.AllEntries()
+			if want := min(len(c.warning), 1); len(entries) != want || want == 1 && !strings.Contains(entries[0].Message, c.warning) {
+				t.Errorf("%d lines, want %q: %v", len(entries), c.warning, entries)
+			}
+		})
+	}
+}
+
+var errEnough = errors.New("enough")
+
+// TestNotificationsSwitchedOff: somebody else sets the server's notifications to those that he needs. The subscription
+// switches on its own again, and tells what it has not seen.
+func TestNotificationsSwitchedOff(t *testing.T) {
+	server := redistest.Start(t)
+	s := openConfiguration(t, spec(server.Address))
+	s.quiet = 20 * time.Millisecond
+	changes, _ := follow(t, s, "a")
+	client := direct(t, server.Address)
+	if err := client.ConfigSet(t.Context(), "notify-keyspace-events", "Ex").Err(); err != nil {
+		t.Fatal(err)
+	}
+	put(t, client, "a", "unseen")
+	if diff := cmp.Diff(items{"a": {Value: "unseen"}}, <-changes); diff != "" {
+		t.Error(diff)
+	}
+	put(t, client, "a", "seen")
+	if diff := cmp.Diff(items{"a": {Value: "seen"}}, <-changes); diff != "" {
+		t.Error(diff)
+	}
+	if got, err := client.ConfigGet(t.Context(), "notify-keyspace-events").Result(); err != nil || !strings.ContainsRune(fmt.Sprint(got[1]), 'E') {
+		t.Errorf("%v, %v", got, err)
 	}
 }
 

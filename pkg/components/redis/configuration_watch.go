@@ -3,6 +3,7 @@ package redis
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"net"
 	"strings"
@@ -16,9 +17,7 @@ import (
 )
 
 const (
-	// looks is how often a subscription in a cluster asks which nodes are its masters.
-	looks = 10 * time.Second
-	// quiet is how long a server may say nothing before it is asked whether it is there.
+	// quiet is how long a server may say nothing, and how often a subscription looks whether all is well.
 	quiet = 10 * time.Second
 	// wanted are the notifications that a watch needs: by key, of deletes and the like, strings, expiry, eviction.
 	wanted = "Kg$xe"
@@ -98,7 +97,7 @@ func (s *configurationStore) masters(ctx context.Context) (nodes, error) {
 // settled waits until others than masters have the slots. While the cluster cannot be asked nothing is known: a node
 // that is lost tells by its connection.
 func (s *configurationStore) settled(ctx context.Context, masters nodes) error {
-	ticker := time.NewTicker(s.look)
+	ticker := time.NewTicker(s.quiet)
 	defer ticker.Stop()
 	for {
 		select {
@@ -114,19 +113,21 @@ func (s *configurationStore) settled(ctx context.Context, masters nodes) error {
 
 // follow listens to one server until the connection is lost or ctx ends.
 func (w *watch) follow(ctx context.Context, node redis.UniversalClient, established func()) error {
-	w.notify(ctx, node)
+	if err := w.notify(ctx, node); err != nil {
+		return err
+	}
 	events, confirmations := w.listen(ctx, node)
 	defer events.Close()
 	// The library does not look at ctx while it waits.
 	defer context.AfterFunc(ctx, func() { _ = events.Close() })()
 	for range confirmations {
 		if _, err := events.ReceiveTimeout(ctx, quiet); err != nil {
-			return err
+			return w.denied(err)
 		}
 	}
 	established()
 	for {
-		key, err := w.await(ctx, events)
+		key, err := w.await(ctx, node, events)
 		if err == nil {
 			err = w.tell(ctx, key)
 		}
@@ -148,10 +149,13 @@ func (w *watch) listen(ctx context.Context, node redis.UniversalClient) (events 
 	return node.Subscribe(ctx, channels...), len(channels)
 }
 
+// errOff ends a subscription whose notifications somebody has switched off: it is made anew, which switches them on.
+var errOff = errors.New("somebody has changed the server's " + flag)
+
 // await gives the key of the next event.
-func (w *watch) await(ctx context.Context, events *redis.PubSub) (key string, err error) {
+func (w *watch) await(ctx context.Context, node redis.UniversalClient, events *redis.PubSub) (key string, err error) {
 	for asked := false; ; {
-		event, err := events.ReceiveTimeout(ctx, quiet)
+		event, err := events.ReceiveTimeout(ctx, w.quiet)
 		var failure net.Error
 		switch {
 		case err == nil:
@@ -164,6 +168,13 @@ func (w *watch) await(ctx context.Context, events *redis.PubSub) (key string, er
 		default:
 			asked = true
 			if err := events.Ping(ctx); err != nil {
+				return "", err
+			}
+			flags, told, err := flagsOf(ctx, node)
+			if err == nil && told && blind(flags) {
+				err = errOff
+			}
+			if err != nil {
 				return "", err
 			}
 		}
@@ -182,20 +193,63 @@ func (w *watch) tell(ctx context.Context, key string) error {
 	return nil
 }
 
-// notify switches the server's notifications on, those that others need included. Servers that do not allow it, as
-// hosted ones, have them switched on by whoever runs them.
-func (w *watch) notify(ctx context.Context, node redis.UniversalClient) {
-	const name = "notify-keyspace-events"
-	got, err := node.ConfigGet(ctx, name).Result()
-	if err == nil && len(got) == 2 {
-		flags, _ := got[1].(string)
-		if missing := lacking(flags); missing != "" {
-			err = node.ConfigSet(ctx, name, flags+missing).Err()
-		}
+// denied adds what to do about a subscription that the server's ACL forbids.
+func (w *watch) denied(err error) error {
+	switch {
+	case !isAnswer(err) || !strings.HasPrefix(err.Error(), "NOPERM"):
+		return err
+	case strings.Contains(err.Error(), "channel"):
+		return fmt.Errorf("%w (the ACL user must be allowed the channels of the notifications: ACL SETUSER … &%s*)", err, w.channel)
 	}
-	if err != nil && isAnswer(err) {
-		w.log.Warnf("%s: the server's %s cannot be set: if it is not at least %s, changes are not seen: %v", w.label, name, wanted, err)
+	return fmt.Errorf("%w%s", err, advice(err, false))
+}
+
+// flag is the server's setting of its notifications.
+const flag = "notify-keyspace-events"
+
+// notify switches the server's notifications on, those that others need included. It is an error where the server is
+// known not to tell of changes and does not let that be switched on. What hosted servers tell of, which forbid the
+// question, nobody knows.
+func (w *watch) notify(ctx context.Context, node redis.UniversalClient) error {
+	const remedy = "whoever runs the server sets it, or allows the ACL user +config|get and +config|set"
+	flags, told, err := flagsOf(ctx, node)
+	if err != nil {
+		return err
 	}
+	if !told {
+		w.warned.Do(func() {
+			w.log.Warnf("%s: the server does not show its %s: if it is not at least %s, changes are not seen; %s", w.label, flag, wanted, remedy)
+		})
+		return nil
+	}
+	missing := lacking(flags)
+	if missing == "" {
+		return nil
+	}
+	err = node.ConfigSet(ctx, flag, flags+missing).Err()
+	switch {
+	case err == nil || !isAnswer(err):
+		return err
+	case blind(flags):
+		return fmt.Errorf("changes would not be seen: the server's %s is %q, must be at least %s, and cannot be set (%w); %s", flag, flags, wanted, err, remedy)
+	}
+	w.warned.Do(func() {
+		w.log.Warnf("%s: the server's %s is %q, must be at least %s for every change to be seen, and cannot be set: %v; %s", w.label, flag, flags, wanted, err, remedy)
+	})
+	return nil
+}
+
+// flagsOf asks for the server's notifications; told is false where it does not answer that.
+func flagsOf(ctx context.Context, node redis.UniversalClient) (flags string, told bool, err error) {
+	got, err := node.ConfigGet(ctx, flag).Result()
+	switch {
+	case err != nil && !isAnswer(err):
+		return "", false, err
+	case err != nil || len(got) != 2:
+		return "", false, nil
+	}
+	flags, told = got[1].(string)
+	return flags, told, nil
 }
 
 // lacking are the flags that are wanted and not there. A stands for all kinds of events.
@@ -207,3 +261,6 @@ func lacking(flags string) (missing string) {
 	}
 	return missing
 }
+
+// blind says that with flags not even a write is told.
+func blind(flags string) bool { return strings.ContainsAny(lacking(flags), "K$") }

@@ -132,6 +132,9 @@ func (c *connection) options() (*redis.UniversalOptions, error) {
 	if c.EntraID {
 		return nil, errors.New("metadata property useEntraID is not supported by this daprd yet; use redisUsername and redisPassword")
 	}
+	if c.DB < 0 {
+		return nil, fmt.Errorf("metadata property redisDB: %d is no number of a database: want 0 or more", c.DB)
+	}
 	if c.Failover && c.SentinelMaster == "" {
 		return nil, errors.New("metadata property sentinelMasterName is missing: with failover, want the name under which the Sentinels know the master")
 	}

@@ -25,6 +25,7 @@ func TestSettingsThatCannotBeUsed(t *testing.T) {
 		"URL":                   {[]string{"redisHost", "rediss://user:hidden@h:1"}, "metadata property redisHost: want host:port, not a URL"},
 		"user":                  {[]string{"redisHost", "user:hidden@h:1"}, "metadata property redisHost: want host:port, not a URL"},
 		"database":              {[]string{"redisDB", "x"}, "metadata property redisDB:"},
+		"no database":           {[]string{"redisDB", "-1"}, "metadata property redisDB: -1 is no number of a database"},
 		"TLS":                   {[]string{"enableTLS", "maybe"}, "metadata property enableTLS:"},
 		"duration":              {[]string{"readTimeout", "soon"}, "metadata property readTimeout:"},
 		"time to live":          {[]string{"ttlInSeconds", "1h"}, "metadata property ttlInSeconds:"},
