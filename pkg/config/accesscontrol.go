@@ -35,34 +35,22 @@ func defaultAccessControl() AccessControlSpec {
 	return AccessControlSpec{DefaultAction: "allow", TrustDomain: "public"}
 }
 
-// isDefault says whether everything is allowed.
-func (s *AccessControlSpec) isDefault() bool {
-	if len(s.Policies) > 0 {
-		return false
-	}
-	return allows(s.DefaultAction) || s.DefaultAction == "" && (s.TrustDomain == "" || s.Policies != nil)
+// Enabled says whether there is access control at all: without any of its three fields there is none.
+func (s *AccessControlSpec) Enabled() bool {
+	return s.DefaultAction != "" || s.TrustDomain != "" || len(s.Policies) > 0
 }
 
-// denial is the first rule that would deny a call, "" if there is none. What is not allow denies; in a policy an
-// empty default leaves the decision to the global one.
-func (s *AccessControlSpec) denial() string {
-	if len(s.Policies) == 0 && !s.isDefault() || len(s.Policies) > 0 && !allows(s.DefaultAction) {
-		return fmt.Sprintf("defaultAction %q", s.DefaultAction)
+// DefaultAllows says whether callers without a policy may call: what is not allow denies, but for no action at all
+// beside an empty list of policies.
+func (s *AccessControlSpec) DefaultAllows() bool {
+	if s.DefaultAction == "" {
+		return s.Policies != nil && len(s.Policies) == 0
 	}
-	for _, p := range s.Policies {
-		if p.DefaultAction != "" && !allows(p.DefaultAction) {
-			return fmt.Sprintf("defaultAction %q of the policy for app %s", p.DefaultAction, p.AppID)
-		}
-		for _, o := range p.Operations {
-			if !allows(o.Action) {
-				return fmt.Sprintf("action %q of operation %s in the policy for app %s", o.Action, o.Name, p.AppID)
-			}
-		}
-	}
-	return ""
+	return Allows(s.DefaultAction)
 }
 
-func allows(action string) bool { return strings.EqualFold(action, "allow") }
+// Allows says whether an action lets calls pass.
+func Allows(action string) bool { return strings.EqualFold(action, "allow") }
 
 // validate wants the three names of each policy; the error lists all that lack one.
 func (s *AccessControlSpec) validate() error {

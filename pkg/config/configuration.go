@@ -91,25 +91,14 @@ func (c *Configuration) Validate() error {
 	return c.Spec.AccessControl.validate()
 }
 
-// Unprotected is an error for a Configuration that closes something which this daprd would leave open: to pass
-// over what protects an application is no service to anybody.
-func (c *Configuration) Unprotected() error {
-	if denial := c.Spec.AccessControl.denial(); denial != "" {
-		return fmt.Errorf("spec.accessControl denies calls (%s), but this daprd does not check callers yet and would let them all pass: "+
-			"remove spec.accessControl from the Configuration to start without that protection, or set its actions to allow", denial)
-	}
-	return nil
-}
-
 // NotInUse tells of the parts that were set, but have no effect in this daprd yet: "Configuration's
-// spec.tracing". Unprotected tells of those with which it must not start.
+// spec.tracing".
 func (c *Configuration) NotInUse() (parts []string) {
 	metric, key := c.metric()
 	for _, part := range []struct {
 		set  bool
 		name string
 	}{
-		{!c.Spec.AccessControl.isDefault(), "accessControl (calls of other apps are NOT checked)"},
 		{c.Spec.Tracing.enabled(), "tracing"},
 		{metric.RecordErrorCodes, key + ".recordErrorCodes"},
 		{len(metric.HTTP.PathMatching) > 0, key + ".http.pathMatching"},

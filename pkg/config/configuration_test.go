@@ -191,7 +191,7 @@ func TestNotInUse(t *testing.T) {
 	if got := DefaultConfiguration().NotInUse(); got != nil {
 		t.Errorf("of the defaults: %q", got)
 	}
-	want := []string{"Configuration's spec.accessControl (calls of other apps are NOT checked)", "Configuration's spec.tracing",
+	want := []string{"Configuration's spec.tracing",
 		"Configuration's spec.metrics.recordErrorCodes", "Configuration's spec.metrics.http.pathMatching", "Configuration's spec.metrics.http.excludeVerbs",
 		"Configuration's spec.metrics.rules", "Configuration's spec.workflow"}
 	if diff := cmp.Diff(want, allConfiguration().NotInUse()); diff != "" {
@@ -201,64 +201,31 @@ func TestNotInUse(t *testing.T) {
 
 func TestAccessControlDefaults(t *testing.T) {
 	tests := map[string]struct {
-		spec AccessControlSpec
-		want bool
+		spec            AccessControlSpec
+		enabled, allows bool
 	}{
-		"standalone":           {AccessControlSpec{DefaultAction: "allow", TrustDomain: "public"}, true},
-		"nothing":              {AccessControlSpec{}, true},
-		"another domain":       {AccessControlSpec{DefaultAction: "Allow", TrustDomain: "td"}, true},
-		"deny":                 {AccessControlSpec{DefaultAction: "deny", TrustDomain: "public"}, false},
-		"domain only":          {AccessControlSpec{TrustDomain: "td"}, false},
-		"empty list":           {AccessControlSpec{TrustDomain: "td", Policies: []AppPolicy{}}, true},
-		"allow and a policy":   {AccessControlSpec{DefaultAction: "allow", Policies: []AppPolicy{{}}}, false},
-		"neither allow or not": {AccessControlSpec{DefaultAction: "maybe"}, false},
+		"standalone":           {defaultAccessControl(), true, true},
+		"nothing":              {AccessControlSpec{}, false, false},
+		"nothing, empty list":  {AccessControlSpec{Policies: []AppPolicy{}}, false, true},
+		"in any case":          {AccessControlSpec{DefaultAction: "ALLOW"}, true, true},
+		"deny":                 {AccessControlSpec{DefaultAction: "deny", TrustDomain: "public"}, true, false},
+		"domain only":          {AccessControlSpec{TrustDomain: "td"}, true, false},
+		"empty list":           {AccessControlSpec{TrustDomain: "td", Policies: []AppPolicy{}}, true, true},
+		"no action, a policy":  {AccessControlSpec{Policies: []AppPolicy{{}}}, true, false},
+		"allow and a policy":   {AccessControlSpec{DefaultAction: "allow", Policies: []AppPolicy{{}}}, true, true},
+		"neither allow or not": {AccessControlSpec{DefaultAction: "maybe"}, true, false},
 	}
 	for name, test := range tests {
-		if got := test.spec.isDefault(); got != test.want {
-			t.Errorf("%s: %v, want %v", name, got, test.want)
+		if enabled, allows := test.spec.Enabled(), test.spec.DefaultAllows(); enabled != test.enabled || allows != test.allows {
+			t.Errorf("%s: enabled %t, allows %t; want %t, %t", name, enabled, allows, test.enabled, test.allows)
 		}
-	}
-}
-
-func TestUnprotected(t *testing.T) {
-	policy := func(action string, operations ...AppOperation) []AppPolicy {
-		return []AppPolicy{{AppID: "a", DefaultAction: action, TrustDomain: "td", Namespace: "n", Operations: operations}}
-	}
-	tests := map[string]struct {
-		spec AccessControlSpec
-		want string // what denies, "" for nothing
-	}{
-		"standalone":            {defaultAccessControl(), ""},
-		"nothing":               {AccessControlSpec{}, ""},
-		"deny":                  {AccessControlSpec{DefaultAction: "Deny", TrustDomain: "public"}, `(defaultAction "Deny")`},
-		"no word for it":        {AccessControlSpec{DefaultAction: "alow"}, `(defaultAction "alow")`},
-		"explicitly empty":      {AccessControlSpec{TrustDomain: "public"}, `(defaultAction "")`},
-		"empty list":            {AccessControlSpec{TrustDomain: "public", Policies: []AppPolicy{}}, ""},
-		"all allowed":           {AccessControlSpec{DefaultAction: "ALLOW", Policies: policy("Allow", AppOperation{Name: "/op", Action: "allow"})}, ""},
-		"policy leaves it open": {AccessControlSpec{DefaultAction: "allow", Policies: policy("")}, ""},
-		"default and policies":  {AccessControlSpec{DefaultAction: "deny", Policies: policy("allow")}, `(defaultAction "deny")`},
-		"no default, policies":  {AccessControlSpec{Policies: policy("allow")}, `(defaultAction "")`},
-		"policy denies":         {AccessControlSpec{DefaultAction: "allow", Policies: policy("deny")}, `(defaultAction "deny" of the policy for app a)`},
-		"operation denies": {AccessControlSpec{DefaultAction: "allow", Policies: policy("", AppOperation{Name: "/op", Action: "allow"}, AppOperation{Name: "/no"})},
-			`(action "" of operation /no in the policy for app a)`},
-	}
-	for name, test := range tests {
-		t.Run(name, func(t *testing.T) {
-			err := (&Configuration{Spec: ConfigurationSpec{AccessControl: test.spec}}).Unprotected()
-			if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
-				t.Errorf("error %v, want %q", err, test.want)
-			}
-		})
-	}
-	if err := allConfiguration().Unprotected(); err == nil || !strings.Contains(err.Error(), "remove spec.accessControl") {
-		t.Errorf("error %v does not say what to do", err)
 	}
 }
 
 func TestEachPartNotInUse(t *testing.T) {
 	for text, want := range map[string]string{
-		"accessControl: {policies: [{appId: a, trustDomain: td, namespace: n, defaultAction: allow}]}": "accessControl (calls of other apps are NOT checked)",
-		"httpPipeline: {handlers: [{name: u, type: middleware.http.uppercase}]}":                       "",
+		"accessControl: {policies: [{appId: a, trustDomain: td, namespace: n, defaultAction: deny}]}": "",
+		"httpPipeline: {handlers: [{name: u, type: middleware.http.uppercase}]}":                      "",
 		"tracing: {samplingRate: '1'}":                            "",
 		"tracing: {stdout: true}":                                 "tracing",
 		"tracing: {otel: {endpointAddress: o}}":                   "tracing",
@@ -275,9 +242,6 @@ func TestEachPartNotInUse(t *testing.T) {
 		c, err := ReadConfiguration(configurationFile(t, "spec:\n  "+text+"\n"))
 		if err != nil {
 			t.Fatal(err)
-		}
-		if err := c.Unprotected(); err != nil {
-			t.Errorf("%s: %v", text, err)
 		}
 		if got := strings.Join(c.NotInUse(), ", "); got != "" && got != "Configuration's spec."+want || (got == "") != (want == "") {
 			t.Errorf("%s: %q, want %q", text, got, want)

@@ -1,6 +1,7 @@
 package messaging
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -17,7 +18,7 @@ import (
 // Policy decides which calls from other sidecars reach the application.
 type Policy interface {
 	// Allow gives nil, or the gRPC status that the caller is to see. The method is the canonical path, or
-	// the full name of a proxied gRPC method, whose verb is "". Who calls is in ctx.
+	// the full name of a proxied gRPC method, whose verb is ""; a call without a verb has NONE. Who calls is in ctx.
 	Allow(ctx context.Context, method, verb string) error
 }
 
@@ -200,7 +201,7 @@ func (c *Callee) invoke(ctx context.Context, s *served, body channel.Body) (*cha
 	if err != nil {
 		return nil, status.Errorf(codes.InvalidArgument, errNoMethod, err)
 	}
-	if err := c.policy.Allow(ctx, method, s.first.verb); err != nil {
+	if err := c.policy.Allow(ctx, method, cmp.Or(s.first.verb, noVerb)); err != nil {
 		return nil, err
 	}
 	if s.first.version != versionOne {

@@ -58,6 +58,7 @@ type Registry struct {
 	runtime       *runtimeFamilies
 	identity      *identityFamilies
 	resiliency    *resiliencyFamilies
+	access        *accessFamilies
 	httpProbes    *probes
 	grpcProbes    *probes
 }
@@ -88,6 +89,7 @@ func (r *Registry) Configure(settings Settings) {
 	r.runtime = newRuntimeFamilies(r)
 	r.identity = newIdentityFamilies(r)
 	r.resiliency = newResiliencyFamilies(r)
+	r.access = newAccessFamilies(r)
 	r.httpProbes = newProbes(r, "dapr_http_", "status")
 	r.grpcProbes = newProbes(r, "dapr_grpc_io_", "grpc_client_status")
 }

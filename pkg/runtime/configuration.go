@@ -3,7 +3,6 @@ package runtime
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/daprd/daprd/pkg/config"
 	"github.com/daprd/daprd/pkg/listen"
@@ -33,14 +32,12 @@ func (r *Runtime) loadConfiguration(context.Context) (ending, error) {
 		if err != nil {
 			return ending{}, err
 		}
-		if err := c.Unprotected(); err != nil {
-			return ending{}, fmt.Errorf("error loading configuration %s: %w", strings.Join(r.cfg.ConfigFiles, ", "), err)
-		}
 		r.configuration = c
 	}
 	enabled, buckets := r.configuration.MetricSettings()
 	r.metrics.Configure(metrics.Settings{Enabled: enabled, Latency: buckets})
 	r.secrets.Restrict(secrets.Scopes(r.configuration.Spec.Secrets.Scopes))
+	r.controlAccess(&r.configuration.Spec.AccessControl)
 	r.loader.Deny(r.configuration.Spec.Components.Denied)
 	r.loader.Sandbox(r.configuration.Spec.WASM.StrictSandbox)
 	for _, what := range append(r.configuration.NotInUse(), r.cfg.NotInUse...) {

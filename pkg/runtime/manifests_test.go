@@ -13,24 +13,6 @@ import (
 	"github.com/daprd/daprd/pkg/runtime/runtimetest"
 )
 
-// accessControl is closed to everybody.
-const accessControl = `apiVersion: dapr.io/v1alpha1
-kind: Configuration
-metadata: {name: c}
-spec:
-  accessControl: {defaultAction: deny}
-`
-
-// TestRefusesToOpenWhatIsClosed: a sidecar that cannot check callers does not start with rules for them.
-func TestRefusesToOpenWhatIsClosed(t *testing.T) {
-	err := runError(t, runtimetest.Configuration(t, accessControl))
-	for _, want := range []string{"error loading configuration ", "config.yaml: ", `spec.accessControl denies calls (defaultAction "deny")`, "remove spec.accessControl"} {
-		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("error %v, want %q", err, want)
-		}
-	}
-}
-
 // TestRefusesAPipelineWithoutItsGuard: what the component is called, why it is needed, and what to look at.
 func TestRefusesAPipelineWithoutItsGuard(t *testing.T) {
 	for _, where := range []string{"httpPipeline", "appHttpPipeline"} {

@@ -242,7 +242,9 @@ func (l *reloader) reloadSubscriptions(resources *config.Resources) {
 }
 
 // inPlace are the parts of the Configuration's spec that a running sidecar can follow.
-func inPlace() []string { return []string{"secrets", "components", "httpPipeline", "appHttpPipeline"} }
+func inPlace() []string {
+	return []string{"secrets", "components", "httpPipeline", "appHttpPipeline", "accessControl"}
+}
 
 // reloadConfiguration puts the parts into effect that can be, and names those that cannot: nobody is restarted behind
 // their back.
@@ -251,9 +253,6 @@ func (l *reloader) reloadConfiguration() {
 		return
 	}
 	next, err := config.ReadConfiguration(l.cfg.ConfigFiles...)
-	if err == nil {
-		err = next.Unprotected()
-	}
 	if !l.settled("configuration", "the change of the Configuration is refused, the one before stays: %s", err) {
 		return
 	}
@@ -262,6 +261,9 @@ func (l *reloader) reloadConfiguration() {
 		return
 	}
 	l.configuration = next
+	if slices.Contains(changed, "accessControl") {
+		l.controlAccess(&next.Spec.AccessControl)
+	}
 	l.secrets.Restrict(secrets.Scopes(next.Spec.Secrets.Scopes))
 	l.loader.Deny(next.Spec.Components.Denied)
 	var followed, rest []string

@@ -74,6 +74,7 @@ type Runtime struct {
 	peers      *messaging.Peers
 	messaging  *messaging.Direct
 	callee     *messaging.Callee
+	access     *security.AccessControl
 	proxy      *grpc.Proxy
 	blocks     api.Blocks
 
@@ -158,10 +159,11 @@ func (r *Runtime) wireMessaging() {
 		InternalPort: r.cfg.InternalGRPCPort}
 	r.identity = security.NewIdentity(r.cfg.AppID, r.deps.Logs.Scope("dapr.runtime.security"), r.metrics)
 	r.peers = messaging.NewPeers(r.peerCredentials(), r.cfg.MaxBodySize)
+	r.access = security.NewAccessControl(r.metrics, r.deps.Logs.Scope("dapr.acl"))
 	r.messaging = messaging.New(messaging.Deps{Self: self, App: &r.app, Resolver: &r.resolver, Peers: r.peers, Endpoints: &r.endpoints,
 		Policies: r.policies})
-	r.callee = messaging.NewCallee(r.cfg.AppID, &r.app, messaging.AllowAll{}, r.cfg.MaxBodySize)
-	r.proxy = grpc.NewProxy(grpc.ProxyDeps{Self: self, Direct: r.messaging, Policy: messaging.AllowAll{}})
+	r.callee = messaging.NewCallee(r.cfg.AppID, &r.app, r.access, r.cfg.MaxBodySize)
+	r.proxy = grpc.NewProxy(grpc.ProxyDeps{Self: self, Direct: r.messaging, Policy: r.access})
 }
 
 // Run starts the sidecar, serves until ctx ends or a caller asks for the end, and drains. It returns nil
