@@ -260,6 +260,7 @@ func (l *reloader) reloadConfiguration() {
 	if len(changed) == 0 {
 		return
 	}
+	domain := l.configuration.Spec.AccessControl.TrustDomain
 	l.configuration = next
 	if slices.Contains(changed, "accessControl") {
 		l.controlAccess(&next.Spec.AccessControl)
@@ -273,6 +274,9 @@ func (l *reloader) reloadConfiguration() {
 		} else {
 			rest = append(rest, "spec."+key)
 		}
+	}
+	if l.cfg.MTLS.Enabled && domain != next.Spec.AccessControl.TrustDomain {
+		rest = append(rest, "spec.accessControl.trustDomain") // it is in the certificate
 	}
 	if len(followed) > 0 {
 		l.log.Infof("the Configuration has changed: %s in effect now", strings.Join(followed, ", "))
