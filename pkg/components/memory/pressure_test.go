@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+	"weak"
 
 	"github.com/daprd/daprd/pkg/components/componentstest"
 	"github.com/daprd/daprd/pkg/pubsub"
@@ -223,6 +225,35 @@ func TestPoisonIsBounded(t *testing.T) {
 		}
 		if n := tried.Load(); n != 3 && n != 4 { // the other worker was waiting for a message before
 			t.Errorf("%d messages wait for their turn, want queueDepth, and one for the other worker", n)
+		}
+		end()
+	})
+}
+
+// TestNothingKept: a subscription at rest keeps no message that was handled, not even one that failed before.
+func TestNothingKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := openBroker(t, nil)
+		var seen []weak.Pointer[pubsub.Message]
+		end := reading(t, b, "t", true, func(_ context.Context, messages []*pubsub.Message) []error {
+			seen = append(seen, weak.Make(messages[0]))
+			if len(seen) == 1 {
+				return []error{errors.New("once more")}
+			}
+			return nil
+		})
+		for range 2 {
+			if err := send(t.Context(), b, "t", "large"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		runtime.GC()
+		for i, message := range seen {
+			if message.Value() != nil {
+				t.Errorf("the message of delivery %d of %d is kept", i, len(seen))
+			}
 		}
 		end()
 	})

@@ -89,6 +89,8 @@ func (r *reader) read(ctx context.Context, deliver pubsub.Handler) {
 			messages = append(messages, e.message)
 		}
 		r.giveBack(batch, deliver(handling, messages))
+		clear(batch) // what is handled is not kept until the next comes
+		clear(messages)
 	}
 }
 
