@@ -112,6 +112,7 @@ func settingsCases() []parityCase {
 	return []parityCase{
 		{name: "some", do: get("settings", "b", "absent", "a"), want: meaning{Header: map[string][]string{"a": {"1", "v1"}, "b": {"2", ""}}}},
 		{name: "none", do: get("settings", "absent"), want: meaning{}},
+		{name: "no UTF-8", do: get("settings", "a", "binary"), want: meaning{Header: map[string][]string{"a": {"1", "v1"}, "binary": {"x\ufffd", ""}}}},
 		{name: "unknown store", do: get("nope", "a"), want: meaning{Fault: &fault{HTTP: 400, Code: "ERR_CONFIGURATION_STORE_NOT_FOUND", GRPC: codes.InvalidArgument,
 			Text: "configuration store nope not found", Reason: "ERR_CONFIGURATION_STORE_NOT_FOUND"}}},
 		{name: "lock", do: func(a *asker) meaning {
@@ -145,6 +146,7 @@ func TestSettingsParity(t *testing.T) {
 	put := redisWriter(t, redis.Address)
 	put("a", "1||v1")
 	put("b", "2")
+	put("binary", `"x\xff"`)
 	s := runtimetest.Start(t, "settings-parity", runtimetest.Manifests(t, strings.ReplaceAll(settingsManifest, "REDIS", redis.Address)))
 	askAll(t, settingsCases(), transports(t, s), "", false)
 	t.Run("none loaded", func(t *testing.T) {

@@ -149,6 +149,11 @@ func (s *Service) component(name string, store Store) *component {
 	return c
 }
 
+func (c *component) get(ctx context.Context, keys []string, metadata map[string]string) (map[string]Item, error) {
+	items, err := c.store.Get(ctx, keys, metadata)
+	return textual(items), err
+}
+
 // Get reads the items of keys, all items for no keys. Keys that are absent are left out.
 func (s *Service) Get(ctx context.Context, store string, keys []string, metadata map[string]string) (map[string]Item, error) {
 	held, err := s.take(store)
@@ -157,7 +162,7 @@ func (s *Service) Get(ctx context.Context, store string, keys []string, metadata
 	}
 	defer held.Leave()
 	c, began, sorted := held.Value, time.Now(), slices.Sorted(slices.Values(keys))
-	items, err := resiliency.Do(ctx, c.guard, func(ctx context.Context) (map[string]Item, error) { return c.store.Get(ctx, sorted, metadata) })
+	items, err := resiliency.Do(ctx, c.guard, func(ctx context.Context) (map[string]Item, error) { return c.get(ctx, sorted, metadata) })
 	c.got(err == nil, time.Since(began))
 	if err != nil {
 		return nil, apierr.ConfigurationGet.New(fmt.Sprint(sorted), store, err)

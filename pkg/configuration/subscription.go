@@ -46,7 +46,8 @@ type subscription struct {
 	metadata  map[string]string
 
 	// app says that the application is told; otherwise whoever watches reads.
-	app bool
+	app   bool
+	began time.Time
 
 	ctx context.Context
 	end context.CancelFunc
@@ -137,7 +138,7 @@ func (s *Service) subscribe(ctx context.Context, sub *subscription) (*subscripti
 	}
 	c, began := held.Value, time.Now()
 	held.Leave()
-	sub.service, sub.id, sub.keys = s, uuid.NewString(), slices.Sorted(slices.Values(sub.keys))
+	sub.service, sub.id, sub.began, sub.keys = s, uuid.NewString(), began, slices.Sorted(slices.Values(sub.keys))
 	sub.done, sub.arrived, sub.known = make(chan struct{}), make(chan struct{}, 1), map[string]uint64{}
 	sub.ctx, sub.end = context.WithCancel(context.WithoutCancel(ctx))
 	leave := context.AfterFunc(ctx, sub.end)
@@ -159,17 +160,46 @@ func (s *Service) subscribe(ctx context.Context, sub *subscription) (*subscripti
 	return sub, nil
 }
 
+// keep makes the subscription known. Where there are too many, one of the application takes the place of its oldest for
+// the same items: an application that started again has forgotten that, and would be refused for ever.
 func (s *Service) keep(sub *subscription) error {
+	for {
+		twin, err := s.tryKeep(sub)
+		if twin == nil {
+			return err
+		}
+		s.deps.Log.Infof("there are %d configuration subscriptions: %s of the application to %s gives way to %s for the same items",
+			maxSubscriptions, twin.id, sub.store, sub.id)
+		twin.finish()
+	}
+}
+
+// tryKeep gives the subscription that is to give way first, if there is one.
+func (s *Service) tryKeep(sub *subscription) (twin *subscription, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
 	case s.ended:
-		return errEnding
-	case len(s.subscriptions) >= maxSubscriptions:
-		return errTooMany
+		return nil, errEnding
+	case len(s.subscriptions) < maxSubscriptions:
+		s.subscriptions[sub.id] = sub
+		return nil, nil
+	case sub.app:
+		for _, one := range s.subscriptions {
+			if one.like(sub) && (twin == nil || one.began.Before(twin.began)) {
+				twin = one
+			}
+		}
 	}
-	s.subscriptions[sub.id] = sub
-	return nil
+	if twin == nil {
+		err = errTooMany
+	}
+	return twin, err
+}
+
+// like says that both bring the same items to the application.
+func (b *subscription) like(o *subscription) bool {
+	return b.app && o.app && b.store == o.store && slices.Equal(b.keys, o.keys) && maps.Equal(b.metadata, o.metadata)
 }
 
 func (s *Service) forget(id string) {
@@ -327,7 +357,7 @@ func (b *subscription) establish(ctx context.Context, c *component) (ended <-cha
 			<-ended
 			return nil, context.Cause(within)
 		}
-		items, err := c.store.Get(within, b.keys, b.metadata)
+		items, err := c.get(within, b.keys, b.metadata)
 		if err != nil {
 			cut()
 			<-ended
@@ -393,6 +423,7 @@ func (b *subscription) renew() {
 
 // change keeps what the store tells until it is taken.
 func (b *subscription) change(items map[string]Item) {
+	items = textual(items)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.note(items)

@@ -3,6 +3,7 @@ package configuration
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -293,20 +294,64 @@ func TestNewestValue(t *testing.T) {
 func TestManySubscriptions(t *testing.T) {
 	s := service(t, steady(nil), silent)
 	last := ""
-	for range maxSubscriptions {
-		id, err := s.SubscribeApp(t.Context(), "settings", nil, nil)
+	for i := range maxSubscriptions {
+		id, err := s.SubscribeApp(t.Context(), "settings", []string{fmt.Sprint(i)}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		last = id
 	}
-	if _, err := s.SubscribeApp(t.Context(), "settings", nil, nil); err == nil {
-		t.Error("one more is taken")
+	if _, err := s.SubscribeApp(t.Context(), "settings", nil, nil); !errors.Is(err, errTooMany) {
+		t.Errorf("one more: %v", err)
 	}
 	if err := s.Unsubscribe(last); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.SubscribeApp(t.Context(), "settings", nil, nil); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestApplicationThatStartsAgain: an application that has forgotten its subscriptions, and asks for the same ones at each
+// start, is not refused when there are too many: the oldest of the same goes. Those of callers who watch stay.
+func TestApplicationThatStartsAgain(t *testing.T) {
+	s := service(t, steady(nil), silent)
+	watching, ended := make(chan struct{}), make(chan error, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		ended <- s.Watch(ctx, "settings", []string{"a", "b"}, nil, func(string) error {
+			close(watching)
+			return nil
+		}, nil)
+	}()
+	receive(t, watching, "watch")
+	subscribe := func(metadata map[string]string, keys ...string) string {
+		t.Helper()
+		id, err := s.SubscribeApp(t.Context(), "settings", keys, metadata)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return id
+	}
+	other := subscribe(map[string]string{"m": "other"}, "a", "b")
+	oldest, second := subscribe(nil, "a", "b"), subscribe(nil, "b", "a")
+	for range maxSubscriptions - 4 {
+		subscribe(nil, "c")
+	}
+	for _, gone := range []string{oldest, second} {
+		subscribe(nil, "a", "b")
+		if err := s.Unsubscribe(gone); !errors.Is(err, ErrUnknown) {
+			t.Errorf("it did not make room: %v", err)
+		}
+	}
+	if len(s.subscriptions) != maxSubscriptions {
+		t.Errorf("%d subscriptions", len(s.subscriptions))
+	}
+	if err := s.Unsubscribe(other); err != nil {
+		t.Errorf("that of other metadata: %v", err)
+	}
+	cancel()
+	if err := receive(t, ended, "end of the watch"); err != nil {
 		t.Error(err)
 	}
 }
