@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -15,16 +17,16 @@ import (
 	"github.com/daprd/daprd/pkg/config"
 )
 
-// Anchors are the root certificates that this sidecar trusts. Several may be trusted at once, while a root is replaced.
+// Anchors are the root certificates that this sidecar trusts: those that it was given, and those that sentry, which they
+// vouch for, names as well. So a root is replaced without a restart.
 type Anchors struct {
 	file string
 	log  logrus.FieldLogger
-	pool atomic.Pointer[pool]
-}
-
-type pool struct {
-	roots *x509.CertPool
-	text  string
+	// mu is held while the roots change.
+	mu           sync.Mutex
+	text         string
+	given, named []*x509.Certificate
+	pool         atomic.Pointer[x509.CertPool]
 }
 
 // errNoAnchors is Dapr's text for a sidecar with mTLS and no roots.
@@ -39,43 +41,86 @@ func NewAnchors(text, file string, log logrus.FieldLogger) (*Anchors, error) {
 	}
 	if text != "" {
 		a.file = ""
-		return a, a.set(text, "DAPR_TRUST_ANCHORS")
+		_, err := a.give(text, "DAPR_TRUST_ANCHORS")
+		return a, err
 	}
-	return a, a.read()
+	_, err := a.read()
+	return a, err
 }
 
-func (a *Anchors) read() error {
+// read takes the roots of the file; changed says whether they are others.
+func (a *Anchors) read() (changed bool, err error) {
 	text, err := os.ReadFile(a.file)
 	if err != nil {
-		return fmt.Errorf("read the trust anchors: %w", err)
+		return false, fmt.Errorf("read the trust anchors: %w", err)
 	}
-	return a.set(string(text), a.file)
+	return a.give(string(text), a.file)
 }
 
-func (a *Anchors) set(text, origin string) error {
-	roots := x509.NewCertPool()
-	rest, n := []byte(text), 0
+func (a *Anchors) give(text, origin string) (changed bool, err error) {
+	roots, err := certificates([]byte(text))
+	switch {
+	case err != nil:
+		return false, fmt.Errorf("trust anchor %d in %s: %w", len(roots)+1, origin, err)
+	case len(roots) == 0:
+		return false, fmt.Errorf("there is no certificate in PEM form in %s", origin)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	changed = a.text != text
+	a.text, a.given = text, roots
+	a.refill()
+	return changed, nil
+}
+
+// name takes the roots that sentry names, in place of those that it named before. What is not self-signed is no root.
+func (a *Anchors) name(text []byte) {
+	found, err := certificates(text)
+	if err != nil {
+		a.log.Warnf("the trust anchors that sentry names cannot be read, those before stay: %s", err)
+		return
+	}
+	roots := slices.DeleteFunc(found, func(c *x509.Certificate) bool { return !c.IsCA || c.CheckSignatureFrom(c) != nil })
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	known := slices.Concat(a.given, a.named)
+	for _, root := range roots {
+		if !slices.ContainsFunc(known, root.Equal) {
+			a.log.Infof("sentry names a further trust anchor, good until %s; it is trusted from now on", stamp(root.NotAfter))
+		}
+	}
+	if len(roots) > 0 {
+		a.named = roots
+		a.refill()
+	}
+}
+
+// refill makes the pool anew. The caller holds the lock.
+func (a *Anchors) refill() {
+	pool := x509.NewCertPool()
+	for _, root := range slices.Concat(a.given, a.named) {
+		pool.AddCert(root)
+	}
+	a.pool.Store(pool)
+}
+
+// certificates reads PEM blocks. With an error it gives those before the one that cannot be read.
+func certificates(text []byte) (all []*x509.Certificate, err error) {
 	for {
 		var block *pem.Block
-		if block, rest = pem.Decode(rest); block == nil {
-			break
+		if block, text = pem.Decode(text); block == nil {
+			return all, nil
 		}
-		root, err := x509.ParseCertificate(block.Bytes)
+		c, err := x509.ParseCertificate(block.Bytes)
 		if err != nil {
-			return fmt.Errorf("trust anchor %d in %s: %w", n+1, origin, err)
+			return all, err
 		}
-		roots.AddCert(root)
-		n++
+		all = append(all, c)
 	}
-	if n == 0 {
-		return fmt.Errorf("there is no certificate in PEM form in %s", origin)
-	}
-	a.pool.Store(&pool{roots, text})
-	return nil
 }
 
 // Roots are those that are trusted now.
-func (a *Anchors) Roots() *x509.CertPool { return a.pool.Load().roots }
+func (a *Anchors) Roots() *x509.CertPool { return a.pool.Load() }
 
 // reread is how often a file is read again although no change of it was seen.
 const reread = time.Minute
@@ -93,16 +138,16 @@ func (a *Anchors) Watch(ctx context.Context) {
 	defer watcher.Close()
 	for told := ""; ctx.Err() == nil; {
 		watcher.Next(ctx, reread)
-		before := a.pool.Load().text
-		err := a.read()
+		changed, err := a.read()
 		switch {
 		case ctx.Err() != nil:
 		case err != nil && err.Error() != told:
 			told = err.Error()
 			a.log.Errorf("the trust anchors stay what they were: %s", err)
-		case err == nil && a.pool.Load().text != before:
-			told = ""
-			a.log.Info("trust anchors have changed and are in force")
+		case err == nil:
+			if told = ""; changed {
+				a.log.Info("trust anchors have changed and are in force")
+			}
 		}
 	}
 }

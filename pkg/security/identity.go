@@ -39,9 +39,10 @@ const (
 	mostRefusals = 100
 )
 
-// Signer gives a certificate for a request: Sentry does.
+// Signer gives a certificate for a request, both in PEM: Sentry does. The chain begins with the leaf; anchors are all roots
+// that are trusted, as far as the signer names them.
 type Signer interface {
-	Sign(ctx context.Context, request []byte) (chain []byte, err error)
+	Sign(ctx context.Context, request []byte) (chain, anchors []byte, err error)
 }
 
 // Observer is told how certificates were obtained: the seam of the metrics.
@@ -150,10 +151,11 @@ func (i *Identity) renew(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	chain, err := i.signer.Sign(ctx, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: request}))
+	chain, anchors, err := i.signer.Sign(ctx, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: request}))
 	if err != nil {
 		return err
 	}
+	i.anchors.name(anchors)
 	c, err := i.read(chain, key)
 	if err != nil {
 		return fmt.Errorf("the certificate that sentry gave: %w", err)
@@ -163,31 +165,24 @@ func (i *Identity) renew(ctx context.Context) error {
 }
 
 func (i *Identity) read(chain []byte, key *ecdsa.PrivateKey) (*credential, error) {
-	pair := &tls.Certificate{PrivateKey: key}
-	var parsed []*x509.Certificate
-	for {
-		var block *pem.Block
-		if block, chain = pem.Decode(chain); block == nil {
-			break
-		}
-		c, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			return nil, err
-		}
-		pair.Certificate = append(pair.Certificate, block.Bytes)
-		parsed = append(parsed, c)
+	parsed, err := certificates(chain)
+	if err == nil && len(parsed) == 0 {
+		err = errors.New("there is none in its answer")
 	}
-	if len(parsed) == 0 {
-		return nil, errors.New("there is none in its answer")
+	if err != nil {
+		return nil, err
 	}
 	leaf := parsed[0]
+	pair := &tls.Certificate{PrivateKey: key, Leaf: leaf}
+	for _, c := range parsed {
+		pair.Certificate = append(pair.Certificate, c.Raw)
+	}
 	if !key.PublicKey.Equal(leaf.PublicKey) {
 		return nil, errors.New("it is for another key")
 	}
 	if _, err := verified(tls.ConnectionState{PeerCertificates: parsed}, i.anchors.Roots(), i.now(), x509.ExtKeyUsageServerAuth); err != nil {
 		return nil, err
 	}
-	pair.Leaf = leaf
 	// The time of its making is not exact: authorities allow for clocks that differ. What is left of it counts.
 	begin := leaf.NotBefore
 	if now := i.now(); now.After(begin) {

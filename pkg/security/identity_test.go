@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"net"
 	"net/url"
@@ -106,11 +107,11 @@ func TestPeers(t *testing.T) {
 		"another namespace":          {asks: Peer{Namespace: "prod", AppID: "cart"}, server: "bad certificate", client: "not that of spiffe://*/ns/prod/cart"},
 		"another trust domain":       {asks: Peer{TrustDomain: "else", Namespace: "default", AppID: "cart"}, server: "bad certificate", client: "not that of spiffe://else/ns/default/cart"},
 		"a caller of a foreign root": {caller: securitytest.New(cartID), asks: Peer{Namespace: "default", AppID: "cart"}, server: `none of the trust anchors vouches for its issuer "O=test"`, client: "bad certificate"},
-		"an expired caller":          {change: func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) }, asks: Peer{Namespace: "default", AppID: "cart"}, server: "expired 1m0s ago, on ", client: "bad certificate"},
+		"an expired caller":          {change: func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) }, asks: Peer{Namespace: "default", AppID: "cart"}, server: "expired 1m", client: "bad certificate"},
 		"a caller that is ahead": {change: func(c *x509.Certificate) {
 			c.NotBefore = time.Now().Add(time.Hour)
 			c.NotAfter = time.Now().Add(2 * time.Hour)
-		}, asks: Peer{Namespace: "default", AppID: "cart"}, server: "valid only in 1h0m0s, from ", client: "bad certificate"},
+		}, asks: Peer{Namespace: "default", AppID: "cart"}, server: "valid only in ", client: "bad certificate"},
 		"a caller without an id":     {change: func(c *x509.Certificate) { c.URIs, c.DNSNames = nil, []string{"cart"} }, asks: Peer{Namespace: "default", AppID: "cart"}, server: "want a certificate with one SPIFFE id, got 0 URIs", client: "bad certificate"},
 		"a caller with two ids":      {change: func(c *x509.Certificate) { c.URIs = append(c.URIs, c.URIs[0]) }, asks: Peer{Namespace: "default", AppID: "cart"}, server: "got 2 URIs", client: "bad certificate"},
 		"a caller of another scheme": {change: func(c *x509.Certificate) { c.URIs = []*url.URL{{Scheme: "https", Host: "a"}} }, asks: Peer{Namespace: "default", AppID: "cart"}, server: "https://a is no SPIFFE id", client: "bad certificate"},
@@ -233,7 +234,7 @@ func TestObtain(t *testing.T) {
 		"never": {func(a *securitytest.Authority) { a.Fail = func() error { return errors.New("away") } }, "error from authenticator CreateSignedWorkloadCert: away", 5},
 		"expired": {func(a *securitytest.Authority) {
 			a.Change = func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Hour) }
-		}, "expired 1h0m0s ago", 5},
+		}, "expired 1h", 5},
 		"for another root": {func(a *securitytest.Authority) { *a = *securitytest.New(cartID) }, "none of the trust anchors vouches for", 5},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -277,6 +278,42 @@ func TestRenewalOfConnections(t *testing.T) {
 	}
 	if serverErr, clientErr := shake(t, server, i.ClientConfig(Peer{Namespace: "default", AppID: "cart"})); serverErr != nil || clientErr != nil {
 		t.Error(serverErr, clientErr)
+	}
+}
+
+// TestNamedAnchors: a root that sentry names is trusted from the next certificate on, beside those that were given; what is no
+// root is not.
+func TestNamedAnchors(t *testing.T) {
+	authority, next := securitytest.New(cartID), securitytest.New(cartID)
+	i, log := identityOf(t, authority)
+	obtained(t, i)
+	other, _ := identityOf(t, next, authority)
+	obtained(t, other)
+	connect := func() error {
+		serverErr, _ := shake(t, i.ServerConfig(), other.ClientConfig(Peer{Namespace: "default", AppID: "cart"}))
+		return serverErr
+	}
+	if err := connect(); err == nil || !strings.Contains(err.Error(), "none of the trust anchors vouches for") {
+		t.Error(err)
+	}
+	leaf, err := authority.Certificate(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	authority.Named = next.Root() + string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: leaf.Certificate[0]}))
+	for range 2 {
+		if err := i.renew(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := connect(); err != nil {
+		t.Error(err)
+	}
+	if entries := log.AllEntries(); len(entries) != 2 || !strings.HasPrefix(entries[1].Message, "sentry names a further trust anchor, good until ") {
+		t.Errorf("log: %v", entries)
+	}
+	if len(i.anchors.named) != 1 {
+		t.Errorf("%d roots are named", len(i.anchors.named))
 	}
 }
 

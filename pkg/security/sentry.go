@@ -1,6 +1,7 @@
 package security
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -65,16 +66,16 @@ func (s *Sentry) identity() string {
 	return fmt.Sprintf("spiffe://%s/ns/%s/dapr-sentry", s.settings.ControlPlaneTrustDomain, s.settings.ControlPlaneNamespace)
 }
 
-// Sign gives the PEM chain, leaf first, for a request of the key's owner.
-func (s *Sentry) Sign(ctx context.Context, request []byte) (chain []byte, err error) {
+// Sign is Signer's.
+func (s *Sentry) Sign(ctx context.Context, request []byte) (chain, anchors []byte, err error) {
 	token, validator, err := s.token()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	conn, err := grpc.NewClient("passthrough:///"+s.settings.Address, grpc.WithTransportCredentials(credentials.NewTLS(s.transport())),
 		grpc.WithDisableServiceConfig())
 	if err != nil {
-		return nil, fmt.Errorf("sentry at %s: %w", s.settings.Address, err)
+		return nil, nil, fmt.Errorf("sentry at %s: %w", s.settings.Address, err)
 	}
 	defer conn.Close()
 	name := s.settings.Name
@@ -86,9 +87,9 @@ func (s *Sentry) Sign(ctx context.Context, request []byte) (chain []byte, err er
 		CertificateSigningRequest: request,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("error from sentry SignCertificate: %w", err)
+		return nil, nil, fmt.Errorf("error from sentry SignCertificate: %w", err)
 	}
-	return answer.GetWorkloadCertificate(), nil
+	return answer.GetWorkloadCertificate(), bytes.Join(answer.GetTrustChainCertificates(), []byte("\n")), nil
 }
 
 // transport is the TLS towards sentry: it shows who it is, and is not told who we are, but for one of Dapr 1.7.

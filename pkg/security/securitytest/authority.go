@@ -27,6 +27,8 @@ type Authority struct {
 	ID string
 	// Change alters a certificate before it is signed; nil changes nothing.
 	Change func(*x509.Certificate)
+	// Named are the roots that it names with each certificate.
+	Named string
 	// Fail refuses a request; nil refuses none.
 	Fail func() error
 
@@ -77,7 +79,7 @@ func (a *Authority) Certificate(change func(*x509.Certificate)) (*tls.Certificat
 	}
 	before := a.Change
 	a.Change = change
-	chain, err := a.Sign(context.Background(), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: request}))
+	chain, _, err := a.Sign(context.Background(), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: request}))
 	a.Change = before
 	if err != nil {
 		return nil, err
@@ -87,31 +89,31 @@ func (a *Authority) Certificate(change func(*x509.Certificate)) (*tls.Certificat
 }
 
 // Sign is security.Signer's.
-func (a *Authority) Sign(ctx context.Context, request []byte) ([]byte, error) {
+func (a *Authority) Sign(ctx context.Context, request []byte) (chain, anchors []byte, err error) {
 	if ctx.Err() != nil {
-		return nil, ctx.Err()
+		return nil, nil, ctx.Err()
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.Fail != nil {
 		if err := a.Fail(); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	block, _ := pem.Decode(request)
 	if block == nil {
-		return nil, errors.New("the request is not PEM")
+		return nil, nil, errors.New("the request is not PEM")
 	}
 	csr, err := x509.ParseCertificateRequest(block.Bytes)
 	if err == nil {
 		err = csr.CheckSignature()
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	id, err := url.Parse(a.ID)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	ttl := a.TTL
 	if ttl == 0 {
@@ -126,7 +128,7 @@ func (a *Authority) Sign(ctx context.Context, request []byte) ([]byte, error) {
 	}
 	raw, err := x509.CreateCertificate(rand.Reader, template, a.root, csr.PublicKey, a.key)
 	if err != nil {
-		return nil, fmt.Errorf("sign: %w", err)
+		return nil, nil, fmt.Errorf("sign: %w", err)
 	}
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: raw}), nil
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: raw}), []byte(a.Named), nil
 }
