@@ -20,6 +20,7 @@ const bodySize = 1024
 
 type suite struct {
 	daprd       string
+	sentry      string
 	duration    time.Duration
 	connections int
 	only        string
@@ -150,6 +151,9 @@ func (s *suite) table(ctx context.Context) error {
 		if err := s.row(ctx, c); err != nil {
 			return err
 		}
+	}
+	if err := s.secured(ctx); err != nil {
+		return err
 	}
 	for _, p := range publications {
 		if err := s.published(ctx, p); err != nil {
