@@ -25,7 +25,7 @@ func (h *handlers) InvokeBinding(ctx context.Context, req *runtimev1.InvokeBindi
 		Operation: req.GetOperation(), Data: req.GetData(), Metadata: bindingMetadata(ctx, req.GetMetadata())})
 	answer := &runtimev1.InvokeBindingResponse{}
 	if response != nil {
-		answer.Data, answer.Metadata = response.Data, response.Metadata
+		answer.Data, answer.Metadata = response.Data, validTexts(response.Metadata)
 		// Headers that cannot be sent any more are of no use to a caller that is gone.
 		_ = grpc.SetHeader(ctx, answerHeader(response.Metadata))
 	}

@@ -25,7 +25,7 @@ func (*recorder) Operations() []string { return []string{"create"} }
 
 func (r *recorder) Invoke(_ context.Context, req *bindings.Request) (*bindings.Response, error) {
 	r.last = *req
-	return &bindings.Response{Data: []byte("answer"), Metadata: map[string]string{"Key": "value", "not a name": "1", "breaks": "a\nb"}}, r.fail
+	return &bindings.Response{Data: []byte("answer"), Metadata: map[string]string{"Key": "value", "not a name": "1", "breaks": "a\nb", "Latin": "caf\xe9", "\xff": ""}}, r.fail
 }
 
 // TestInvokeBinding: what a component learns of a call, and what the caller learns of the component.
@@ -49,6 +49,8 @@ func TestInvokeBinding(t *testing.T) {
 			refusedWithText(t, err, codes.Internal, "error invoking output binding out: it is full")
 		} else if err != nil || string(answer.GetData()) != "answer" || answer.GetMetadata()["Key"] != "value" {
 			t.Errorf("%v, %v", answer, err)
+		} else if _, named := answer.GetMetadata()["\uFFFD"]; !named || answer.GetMetadata()["Latin"] != "caf\uFFFD" {
+			t.Errorf("what is no UTF-8: %q", answer.GetMetadata())
 		}
 		if got := [3][]string{header["metadata.key"], header["metadata.not a name"], header["metadata.breaks"]}; !cmp.Equal(got, [3][]string{{"value"}, nil, nil}) {
 			t.Errorf("headers %v", header)

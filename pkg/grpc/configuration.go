@@ -33,7 +33,7 @@ func (h *handlers) GetConfiguration(ctx context.Context, req *runtimev1.GetConfi
 func configurationItems(items map[string]configuration.Item) map[string]*commonv1.ConfigurationItem {
 	all := make(map[string]*commonv1.ConfigurationItem, len(items))
 	for key, item := range items {
-		all[key] = &commonv1.ConfigurationItem{Value: item.Value, Version: item.Version, Metadata: item.Metadata}
+		all[validText(key)] = &commonv1.ConfigurationItem{Value: validText(item.Value), Version: validText(item.Version), Metadata: validTexts(item.Metadata)}
 	}
 	return all
 }

@@ -12,7 +12,7 @@ func (h *handlers) GetSecret(ctx context.Context, req *runtimev1.GetSecretReques
 	if err != nil {
 		return nil, err
 	}
-	return &runtimev1.GetSecretResponse{Data: values}, nil
+	return &runtimev1.GetSecretResponse{Data: validTexts(values)}, nil
 }
 
 // GetBulkSecret reads every secret that the application may have.
@@ -23,7 +23,7 @@ func (h *handlers) GetBulkSecret(ctx context.Context, req *runtimev1.GetBulkSecr
 	}
 	answer := &runtimev1.GetBulkSecretResponse{Data: make(map[string]*runtimev1.SecretResponse, len(secrets))}
 	for name, values := range secrets {
-		answer.Data[name] = &runtimev1.SecretResponse{Secrets: values}
+		answer.Data[validText(name)] = &runtimev1.SecretResponse{Secrets: validTexts(values)}
 	}
 	return answer, nil
 }

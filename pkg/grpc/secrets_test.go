@@ -17,14 +17,14 @@ func (o only) Allowed(_, secret string) bool { return secret == string(o) }
 
 func TestSecrets(t *testing.T) {
 	s := start(t, func(s *sidecar) {
-		_ = s.secrets.Add("vault", drawer{"db": {"user": "u", "password": "p"}, "hidden": {"hidden": "h"}})
+		_ = s.secrets.Add("vault", drawer{"db": {"user": "u\xff", "password": "p"}, "hidden": {"hidden": "h"}})
 		s.secrets.Restrict(only("db"))
 	})
 	one, err := s.GetSecret(t.Context(), &runtimev1.GetSecretRequest{StoreName: "vault", Key: "db"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	values := map[string]string{"user": "u", "password": "p"}
+	values := map[string]string{"user": "u\uFFFD", "password": "p"}
 	if diff := cmp.Diff(&runtimev1.GetSecretResponse{Data: values}, one, protocmp.Transform()); diff != "" {
 		t.Error(diff)
 	}
