@@ -101,9 +101,6 @@ func (c *Configuration) NotInUse() (parts []string) {
 	}{
 		{c.Spec.Tracing.enabled(), "tracing"},
 		{metric.RecordErrorCodes, key + ".recordErrorCodes"},
-		{len(metric.HTTP.PathMatching) > 0, key + ".http.pathMatching"},
-		{metric.HTTP.ExcludeVerbs, key + ".http.excludeVerbs"},
-		{len(metric.Rules) > 0, key + ".rules"},
 		{c.Spec.Workflow.isSet(), "workflow"},
 	} {
 		if part.set {

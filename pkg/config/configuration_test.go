@@ -191,9 +191,7 @@ func TestNotInUse(t *testing.T) {
 	if got := DefaultConfiguration().NotInUse(); got != nil {
 		t.Errorf("of the defaults: %q", got)
 	}
-	want := []string{"Configuration's spec.tracing",
-		"Configuration's spec.metrics.recordErrorCodes", "Configuration's spec.metrics.http.pathMatching", "Configuration's spec.metrics.http.excludeVerbs",
-		"Configuration's spec.metrics.rules", "Configuration's spec.workflow"}
+	want := []string{"Configuration's spec.tracing", "Configuration's spec.metrics.recordErrorCodes", "Configuration's spec.workflow"}
 	if diff := cmp.Diff(want, allConfiguration().NotInUse()); diff != "" {
 		t.Error(diff)
 	}
@@ -229,7 +227,8 @@ func TestEachPartNotInUse(t *testing.T) {
 		"tracing: {samplingRate: '1'}":                            "",
 		"tracing: {stdout: true}":                                 "tracing",
 		"tracing: {otel: {endpointAddress: o}}":                   "tracing",
-		"metric: {rules: [{name: m}]}":                            "metric.rules",
+		"metric: {recordErrorCodes: true}":                        "metric.recordErrorCodes",
+		"metric: {rules: [{name: m}]}":                            "",
 		"metric: {enabled: false}":                                "",
 		"metrics: {http: {increasedCardinality: false}}":          "",
 		"mtls: {enabled: true}":                                   "",
@@ -276,8 +275,16 @@ func TestMetricSettings(t *testing.T) {
 	}
 	for name, test := range tests {
 		c := Configuration{Spec: test.spec}
-		if enabled, buckets := c.MetricSettings(); enabled != test.enabled || !cmp.Equal(buckets, test.buckets) {
-			t.Errorf("%s: %v, %v", name, enabled, buckets)
+		if got := c.MetricSettings(); got.On() != test.enabled || !cmp.Equal(got.LatencyBuckets, test.buckets) {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+	for _, tc := range []struct {
+		said *bool
+		want bool
+	}{{nil, true}, {&yes, true}, {&no, false}} {
+		if got := (&MetricHTTP{IncreasedCardinality: tc.said}).Increased(); got != tc.want {
+			t.Errorf("increasedCardinality %v: %v", tc.said, got)
 		}
 	}
 }

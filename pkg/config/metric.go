@@ -31,11 +31,19 @@ type MetricLabel struct {
 	Regex map[string]string `yaml:"regex"`
 }
 
-// MetricSettings are those of metrics, else of metric; unless they say otherwise metrics are on. No buckets
-// mean the default ones.
-func (c *Configuration) MetricSettings() (enabled bool, buckets []float64) {
+// MetricSettings are those of metrics, else of metric.
+func (c *Configuration) MetricSettings() MetricSpec {
 	spec, _ := c.metric()
-	return spec.Enabled == nil || *spec.Enabled, spec.LatencyBuckets
+	return spec
+}
+
+// On says whether anything is counted: unless the Configuration says otherwise it is.
+func (s *MetricSpec) On() bool { return s.Enabled == nil || *s.Enabled }
+
+// Increased says whether paths are shown that PathMatching does not name, as in Dapr 1.18 unless the Configuration says
+// otherwise.
+func (h *MetricHTTP) Increased() bool {
+	return h.IncreasedCardinality == nil || *h.IncreasedCardinality
 }
 
 // metric is the part that holds, and its key.
@@ -46,5 +54,5 @@ func (c *Configuration) metric() (spec MetricSpec, key string) {
 	case c.Spec.Metric != nil:
 		return *c.Spec.Metric, "metric"
 	}
-	return MetricSpec{}, ""
+	return MetricSpec{}, "metrics"
 }

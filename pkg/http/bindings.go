@@ -12,7 +12,7 @@ import (
 // bindingsRoutes are the routes of bindings.
 func (s *Server) bindingsRoutes() []route {
 	return []route{{methods: []string{"POST", "PUT"}, versions: []string{v1}, path: "bindings/{name}", group: "bindings",
-		name: "InvokeOutputBinding", handle: s.invokeBinding, segments: 2}}
+		name: "InvokeOutputBinding", handle: s.invokeBinding, segments: 3}}
 }
 
 func (s *Server) invokeBinding(c *call) {

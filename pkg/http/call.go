@@ -155,18 +155,19 @@ func (c *call) count(status int, received, sent int64, elapsed time.Duration) {
 			c.server.log.Errorf("a call of the API could not be counted: panic: %v\n%s", cause, debug.Stack())
 		}
 	}()
-	c.server.observer.HTTPServed(labelVerb(c.verb), c.label(), status, received, sent, elapsed)
+	path, label := c.labels()
+	c.server.observer.HTTPServed(labelVerb(c.verb), path, label, status, received, sent, elapsed)
 }
 
-// label is the path that metrics show.
-func (c *call) label() string {
+// labels are the path that metrics look for patterns in, and the one that they show without.
+func (c *call) labels() (path, label string) {
 	switch {
 	case c.route == nil:
-		return noLabel
+		return noLabel, noLabel
 	case c.unknown, c.route.group == "invoke" && namesURL(c.path):
-		return c.route.template
+		return c.route.template, c.route.template
 	}
-	return c.server.labels.label(labelPath(c.path, c.route.segments), c.route.template)
+	return c.path, labelPath(c.path, c.route.segments)
 }
 
 // namesURL says whether the target of an invocation is a URL: a service outside, whose paths are many and which

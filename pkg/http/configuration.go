@@ -12,9 +12,9 @@ func (s *Server) configurationRoutes() []route {
 	get, both := []string{"GET"}, []string{v1, alpha1}
 	const path, group = "configuration/{name}", "configuration"
 	return []route{
-		{methods: get, versions: both, path: path, group: group, name: "GetConfiguration", handle: s.getConfiguration, segments: 2},
-		{methods: get, versions: both, path: path + "/subscribe", group: group, name: "SubscribeConfiguration", handle: s.subscribeConfiguration, segments: 2},
-		{methods: get, versions: both, path: path + "/{key}/unsubscribe", group: group, name: "UnsubscribeConfiguration", handle: s.unsubscribeConfiguration, segments: 2},
+		{methods: get, versions: both, path: path, group: group, name: "GetConfiguration", handle: s.getConfiguration},
+		{methods: get, versions: both, path: path + "/subscribe", group: group, name: "SubscribeConfiguration", handle: s.subscribeConfiguration},
+		{methods: get, versions: both, path: path + "/{key}/unsubscribe", group: group, name: "UnsubscribeConfiguration", handle: s.unsubscribeConfiguration, segments: 3},
 	}
 }
 

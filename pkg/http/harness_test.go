@@ -325,4 +325,4 @@ func listenLocal(t testing.TB) net.Listener {
 // unseen observes nothing.
 type unseen struct{}
 
-func (unseen) HTTPServed(string, string, int, int64, int64, time.Duration) {}
+func (unseen) HTTPServed(string, string, string, int, int64, int64, time.Duration) {}

@@ -47,7 +47,7 @@ func TestConnectionOptionsOfAllHeaders(t *testing.T) {
 func TestUsersOfURLsAreSecrets(t *testing.T) {
 	t.Parallel()
 	apiLog, lines := logtest.NewNullLogger()
-	f := &fragile{labels: make(chan string, 100)}
+	f := &labelled{paths: make(chan [2]string, 100)}
 	s := start(t, setup{apiLog: apiLog, observer: f, config: Config{MaxBodySize: 10}})
 	obfuscated := start(t, setup{apiLog: apiLog, config: Config{ObfuscateURLs: true}})
 	for _, path := range []string{
@@ -74,9 +74,9 @@ func TestUsersOfURLsAreSecrets(t *testing.T) {
 			}
 		}
 	}
-	for len(f.labels) > 0 {
-		if label := <-f.labels; strings.Contains(label, "hunter2") {
-			t.Errorf("the label %s shows the password", label)
+	for len(f.paths) > 0 {
+		if paths := <-f.paths; strings.Contains(paths[0]+paths[1], "hunter2") {
+			t.Errorf("the labels %q show the password", paths)
 		}
 	}
 }

@@ -13,8 +13,8 @@ import (
 func (s *Server) lockRoutes() []route {
 	post, alpha := []string{"POST"}, []string{alpha1}
 	return []route{
-		{methods: post, versions: alpha, path: "lock/{name}", group: "lock", name: "TryLock", handle: s.tryLock, segments: 2},
-		{methods: post, versions: alpha, path: "unlock/{name}", group: "unlock", name: "Unlock", handle: s.unlock, segments: 2},
+		{methods: post, versions: alpha, path: "lock/{name}", group: "lock", name: "TryLock", handle: s.tryLock},
+		{methods: post, versions: alpha, path: "unlock/{name}", group: "unlock", name: "Unlock", handle: s.unlock},
 	}
 }
 

@@ -53,10 +53,11 @@ type Config struct {
 	DisableHTTP2 bool
 }
 
-// Observer is told of every call when its last byte is out: the seam of the metrics. Path is from a bounded
-// set; received and sent are the bytes of the bodies.
+// Observer is told of every call when its last byte is out: the seam of the metrics. Verb is from a bounded set. Label is
+// the part of path that metrics show; both are what callers sent, and valid during the call only. Received and sent are the
+// bytes of the bodies.
 type Observer interface {
-	HTTPServed(method, path string, status int, received, sent int64, elapsed time.Duration)
+	HTTPServed(verb, path, label string, status int, received, sent int64, elapsed time.Duration)
 }
 
 // Deps are what the server needs from the sidecar around it.
@@ -80,7 +81,6 @@ type Server struct {
 
 	observer Observer
 	pipeline *middleware.Pipeline
-	labels   *labels
 	origins  *origins
 	routes   *router
 	public   *router
@@ -113,7 +113,6 @@ func New(config Config, deps Deps) *Server {
 		apiLog:     deps.APILog,
 		observer:   deps.Observer,
 		pipeline:   deps.Pipeline,
-		labels:     newLabels(),
 		origins:    newOrigins(config.AllowedOrigins),
 		conns:      make(map[*conn]struct{}),
 		headerTime: headerTimeout, parkTime: parkTime,

@@ -5,7 +5,7 @@ import "github.com/prometheus/client_golang/prometheus"
 // identityFamilies count the certificates that sentry gives.
 type identityFamilies struct {
 	obtained, renewed         prometheus.Counter
-	obtainFailed, renewFailed *prometheus.CounterVec
+	obtainFailed, renewFailed *counterFamily
 }
 
 func newIdentityFamilies(r *Registry) *identityFamilies {

@@ -12,71 +12,87 @@ type Outcome = func(success bool, elapsed time.Duration)
 
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
-// operations is a pair of families, count and latencies, of one kind of component.
-type operations struct {
-	registry  *Registry
-	count     *prometheus.CounterVec
-	latencies *prometheus.HistogramVec
+// operation is one of a component's; "" where its kind has one only.
+type operation struct{ component, name string }
+
+// outcomes are the handles of an operation that failed, and of one that did not.
+type outcomes [2]struct {
+	count   prometheus.Counter
+	latency prometheus.Observer
 }
 
-func newOperations(r *Registry, kind string) *operations {
-	labels := []string{"component", "namespace", "operation", "success"}
+// operations is a pair of families, count and latencies, of one kind of component.
+type operations struct{ series *bounded[operation, outcomes] }
+
+func newOperations(r *Registry, kind, counted string) *operations {
+	return makeOperations(r, kind, counted, "component", "namespace", "operation", "success")
+}
+
+func makeOperations(r *Registry, kind, counted string, labels ...string) *operations {
 	name := "dapr_component_" + kind
-	return &operations{
-		registry:  r,
-		count:     r.counter(name+"_count", "The number of operations performed on the "+kind+" component.", labels...),
-		latencies: r.latency(name+"_latencies", "The latency of the response from the "+kind+" component, in milliseconds.", labels...),
-	}
+	count := r.counter(name+"_count", "The number of "+counted+".", labels...)
+	latencies := r.latency(name+"_latencies", "The time that "+counted+" took, in milliseconds.", labels...)
+	return &operations{newBounded(operation{other, other}, func(o operation) (h outcomes) {
+		values := []string{r.appID, text(o.component), r.namespace}
+		if len(labels) > 3 {
+			values = append(values, text(o.name))
+		}
+		for i, success := range []string{"false", "true"} {
+			values := append(values, success)
+			h[i].count, h[i].latency = count.WithLabelValues(values...), latencies.WithLabelValues(values...)
+		}
+		return h
+	})}
 }
 
 // bind gives the handle of one component's operation.
-func (o *operations) bind(component, operation string) Outcome {
-	type handle struct {
-		count   prometheus.Counter
-		latency prometheus.Observer
-	}
-	var handles [2]handle
-	for i, success := range []string{"false", "true"} {
-		values := []string{o.registry.appID, text(component), o.registry.namespace, operation, success}
-		handles[i] = handle{o.count.WithLabelValues(values...), o.latencies.WithLabelValues(values...)}
-	}
+func (o *operations) bind(component, name string) Outcome {
+	handles := o.series.handle(operation{short(component), short(name)})
 	return func(success bool, elapsed time.Duration) {
-		h := handles[0]
+		h := &handles[0]
 		if success {
-			h = handles[1]
+			h = &handles[1]
 		}
 		h.count.Inc()
 		h.latency.Observe(milliseconds(elapsed))
 	}
 }
 
+// failedComponent is a component that could not be used.
+type failedComponent struct{ kind, reason, name string }
+
 // runtimeFamilies count the life of the sidecar and its components.
 type runtimeFamilies struct {
 	componentLoaded   prometheus.Counter
-	componentInit     *prometheus.CounterVec
-	componentInitFail *prometheus.CounterVec
+	componentInit     *bounded[string, prometheus.Counter]
+	componentInitFail *bounded[failedComponent, prometheus.Counter]
 }
 
 func newRuntimeFamilies(r *Registry) *runtimeFamilies {
+	loaded := r.counter("dapr_runtime_component_loaded", "Components that have come into use.")
+	initialised := r.counter("dapr_runtime_component_init_total", "Components that have come into use, by type.", "component")
+	failed := r.counter("dapr_runtime_component_init_fail_total", "Components that could not be used, by type, reason and name.",
+		"component", "reason", "componentName")
 	return &runtimeFamilies{
-		componentLoaded: r.counter("dapr_runtime_component_loaded",
-			"The number of successfully loaded components.").WithLabelValues(r.appID),
-		componentInit: r.counter("dapr_runtime_component_init_total",
-			"The number of initialized components.", "component"),
-		componentInitFail: r.counter("dapr_runtime_component_init_fail_total",
-			"The number of component initialization failures.", "component", "reason", "componentName"),
+		componentLoaded: loaded.WithLabelValues(r.appID),
+		componentInit: newBounded(other, func(kind string) prometheus.Counter {
+			return initialised.WithLabelValues(r.appID, text(kind))
+		}),
+		componentInitFail: newBounded(failedComponent{other, other, other}, func(c failedComponent) prometheus.Counter {
+			return failed.WithLabelValues(r.appID, text(c.kind), c.reason, text(c.name))
+		}),
 	}
 }
 
 // ComponentLoaded counts a component that is ready to be used. kind is its type.
 func (r *Registry) ComponentLoaded(kind string) {
 	r.runtime.componentLoaded.Inc()
-	r.runtime.componentInit.WithLabelValues(r.appID, text(kind)).Inc()
+	r.runtime.componentInit.handle(kind).Inc()
 }
 
 // ComponentFailed counts a component that could not be made (reason "creation") or initialised ("init").
 func (r *Registry) ComponentFailed(kind, reason, name string) {
-	r.runtime.componentInitFail.WithLabelValues(r.appID, text(kind), reason, text(name)).Inc()
+	r.runtime.componentInitFail.handle(failedComponent{kind, reason, name}).Inc()
 }
 
 // State gives the handle for an operation of a state store.
@@ -89,4 +105,13 @@ func (r *Registry) Secret(component, operation string) Outcome {
 	return r.secret.bind(component, operation)
 }
 
-func status(code int) string { return strconv.Itoa(code) }
+// noStatus stands for all of them: 0 is gRPC's OK.
+const noStatus = -1
+
+// status is the label value of an HTTP status or a gRPC code.
+func status(code int) string {
+	if code == noStatus {
+		return other
+	}
+	return strconv.Itoa(code)
+}

@@ -2,19 +2,14 @@
 // Dapr (reference: service-invocation-and-security 13). It must not know what is counted beyond its labels.
 //
 // Whoever counts binds a handle once for a set of labels and keeps it; nothing looks labels up on the way
-// of a request that it has seen before. Label sets are bounded: past a family's bound every new set is
-// counted under the one label value "_other".
+// of a request that it has seen before. Label sets are bounded: past a family's bound what comes from outside (a
+// path, a topic, an app id) is counted under the label value "_other", and daprd_metrics_folded_total tells how often.
 package metrics
 
 import (
-	"strings"
-
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 )
-
-// text makes a label value of what may come from a caller: one that is no UTF-8 makes the client library panic.
-func text(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
 
 // other is the label value of everything past a family's bound.
 const other = "_other"
@@ -32,29 +27,26 @@ func sizeBuckets() []float64 {
 		256 << 20, 1 << 30, 4 << 30}
 }
 
-// Settings are what the Configuration says of metrics.
-type Settings struct {
-	// Enabled is spec.metric.enabled: without it nothing is recorded, though the server stays.
-	Enabled bool
-	// Latency are the bounds of latency histograms in milliseconds; empty means LatencyBuckets.
-	Latency []float64
-}
-
 // Registry holds the families of one sidecar.
 type Registry struct {
 	prometheus *prometheus.Registry
 	appID      string
 	namespace  string
-	settings   Settings
+	settings   *compiled
+	// folds counts samples that stand under "_other", by family.
+	folds *prometheus.CounterVec
 
 	state, secret *operations
 	crypto        *operations
 	configuration *operations
-	inputBinding  *events
+	inputBinding  *operations
 	outputBinding *operations
 	pubsub        *pubsubFamilies
-	http          *httpFamilies
-	grpc          *grpcFamilies
+	httpServer    *httpServerFamilies
+	httpClient    *httpClientFamilies
+	grpcServer    *grpcFamilies
+	grpcClient    *grpcFamilies
+	invocation    *invocationFamilies
 	runtime       *runtimeFamilies
 	identity      *identityFamilies
 	resiliency    *resiliencyFamilies
@@ -71,44 +63,64 @@ func New(appID, namespace string) *Registry {
 }
 
 // Configure applies the Configuration and makes the families. It is called once, before anything is
-// counted.
-func (r *Registry) Configure(settings Settings) {
-	if len(settings.Latency) == 0 {
-		settings.Latency = LatencyBuckets()
+// counted. Errors name the key of the Configuration below spec.metrics.
+func (r *Registry) Configure(settings Settings) error {
+	compiled, err := settings.compile()
+	if err != nil {
+		return err
 	}
-	r.settings = settings
-	r.state = newOperations(r, "state")
-	r.secret = newOperations(r, "secret")
-	r.crypto = newOperations(r, "crypto")
-	r.configuration = newOperations(r, "configuration")
-	r.inputBinding = newEvents(r, "input_binding")
-	r.outputBinding = newOperations(r, "output_binding")
+	r.settings = compiled
+	r.folds = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "daprd_metrics_folded_total",
+		Help: "Samples of a family that stand under the label value _other, since it has too many label sets or a value was too long."},
+		[]string{"app_id", "family"})
+	r.register(r.folds)
+	r.state = newOperations(r, "state", "operations on state stores")
+	r.secret = newOperations(r, "secret", "reads of secret stores")
+	r.crypto = newOperations(r, "crypto", "operations with keys")
+	r.configuration = newOperations(r, "configuration", "operations on configuration stores")
+	r.inputBinding = makeOperations(r, "input_binding", "events of input bindings that the application was given", "component", "namespace", "success")
+	r.outputBinding = newOperations(r, "output_binding", "requests to output bindings")
 	r.pubsub = newPubSubFamilies(r)
-	r.http = newHTTPFamilies(r)
-	r.grpc = newGRPCFamilies(r)
+	r.httpServer = newHTTPServerFamilies(r)
+	r.httpClient = newHTTPClientFamilies(r)
+	r.grpcServer = newGRPCFamilies(r, serverNames)
+	r.grpcClient = newGRPCFamilies(r, clientNames)
+	r.invocation = newInvocationFamilies(r)
 	r.runtime = newRuntimeFamilies(r)
 	r.identity = newIdentityFamilies(r)
 	r.resiliency = newResiliencyFamilies(r)
 	r.access = newAccessFamilies(r)
 	r.httpProbes = newProbes(r, "dapr_http_", "status")
 	r.grpcProbes = newProbes(r, "dapr_grpc_io_", "grpc_client_status")
+	return nil
 }
 
-func (r *Registry) counter(name, help string, labels ...string) *prometheus.CounterVec {
-	vec := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, append([]string{"app_id"}, labels...))
+func (r *Registry) counter(name, help string, labels ...string) *counterFamily {
+	labels = withApp(labels)
+	vec := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
 	r.register(vec)
-	return vec
+	return &counterFamily{r.family(name, labels), vec}
 }
 
-func (r *Registry) histogram(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
-	vec := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets}, append([]string{"app_id"}, labels...))
+func (r *Registry) histogram(name, help string, buckets []float64, labels ...string) *histogramFamily {
+	labels = withApp(labels)
+	vec := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets}, labels)
 	r.register(vec)
-	return vec
+	return &histogramFamily{r.family(name, labels), vec}
 }
 
-func (r *Registry) latency(name, help string, labels ...string) *prometheus.HistogramVec {
+func (r *Registry) latency(name, help string, labels ...string) *histogramFamily {
 	return r.histogram(name, help, r.settings.Latency, labels...)
 }
+
+func (r *Registry) gauge(name, help string, labels ...string) *gaugeFamily {
+	labels = withApp(labels)
+	vec := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, labels)
+	r.register(vec)
+	return &gaugeFamily{r.family(name, labels), vec}
+}
+
+func withApp(labels []string) []string { return append([]string{"app_id"}, labels...) }
 
 func (r *Registry) register(c prometheus.Collector) {
 	if r.settings.Enabled {

@@ -3,6 +3,9 @@ package runtime
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 
 	"github.com/daprd/daprd/pkg/config"
 	"github.com/daprd/daprd/pkg/listen"
@@ -34,8 +37,9 @@ func (r *Runtime) loadConfiguration(context.Context) (ending, error) {
 		}
 		r.configuration = c
 	}
-	enabled, buckets := r.configuration.MetricSettings()
-	r.metrics.Configure(metrics.Settings{Enabled: enabled, Latency: buckets})
+	if err := r.metrics.Configure(r.metricSettings()); err != nil {
+		return ending{}, fmt.Errorf("error loading configuration %s: spec.metrics: %w", strings.Join(r.cfg.ConfigFiles, ", "), err)
+	}
 	r.secrets.Restrict(secrets.Scopes(r.configuration.Spec.Secrets.Scopes))
 	r.controlAccess(&r.configuration.Spec.AccessControl)
 	r.loader.Deny(r.configuration.Spec.Components.Denied)
@@ -44,4 +48,19 @@ func (r *Runtime) loadConfiguration(context.Context) (ending, error) {
 		r.log.Warnf("the %s is accepted, but has no effect in this daprd yet", what)
 	}
 	return ending{}, nil
+}
+
+// metricSettings are those of the Configuration. Without --enable-metrics nobody could read what is counted.
+func (r *Runtime) metricSettings() metrics.Settings {
+	spec := r.configuration.MetricSettings()
+	settings := metrics.Settings{Enabled: spec.On() && r.cfg.EnableMetrics, Latency: spec.LatencyBuckets, Paths: spec.HTTP.PathMatching,
+		HidePaths: !spec.HTTP.Increased(), HideVerbs: spec.HTTP.ExcludeVerbs}
+	for _, rule := range spec.Rules {
+		for _, label := range rule.Labels {
+			for _, replacement := range slices.Sorted(maps.Keys(label.Regex)) {
+				settings.Rules = append(settings.Rules, metrics.Rule{Family: rule.Name, Label: label.Name, Pattern: label.Regex[replacement], Replacement: replacement})
+			}
+		}
+	}
+	return settings
 }

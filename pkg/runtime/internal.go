@@ -59,7 +59,7 @@ func (r *Runtime) serveInternal(ctx context.Context) (ending, error) {
 	server := grpc.NewInternal(grpc.InternalDeps{Callee: r.callee, Proxy: r.proxy, MaxBodySize: r.cfg.MaxBodySize,
 		Credentials: r.internalCredentials(), Options: []google.ServerOption{grpc.Observed(r.metrics)}})
 	log.Info("enabled gRPC tracing middleware")
-	if enabled, _ := r.configuration.MetricSettings(); enabled {
+	if spec := r.configuration.MetricSettings(); spec.On() {
 		log.Info("enabled gRPC metrics middleware")
 	}
 	forget, err := r.obtainIdentity(ctx)
