@@ -22,7 +22,7 @@ spec:
     stdout: true
     zipkin: {endpointAddress: "http://z:9411/api/v2/spans"}
     otel: {protocol: grpc, endpointAddress: o:4317, isSecure: false, headers: [a=b=c, {name: d, secretKeyRef: {name: s, key: k}}], timeout: 3s}
-  mtls: {enabled: true, workloadCertTTL: 24h, allowedClockSkew: 15m, sentryAddress: s:1, controlPlaneTrustDomain: td}
+  mtls: {enabled: true, workloadCertTTL: 24h, allowedClockSkew: 15m, sentryAddress: s:1, controlPlaneTrustDomain: td, tokenValidators: [{name: jwks, options: {source: "https://i/jwks"}}]}
   metric: {enabled: false}
   metrics:
     recordErrorCodes: true
@@ -59,7 +59,7 @@ func allConfiguration() *Configuration {
 		Tracing: TracingSpec{SamplingRate: "0.5", Stdout: true, Zipkin: ZipkinSpec{"http://z:9411/api/v2/spans"},
 			OTel: OTelSpec{Protocol: "grpc", EndpointAddress: "o:4317", IsSecure: &no, Timeout: "3s",
 				Headers: []OTelHeader{{Name: "a", Value: "b=c"}, {Name: "d", SecretKeyRef: SecretKeyRef{"s", "k"}}}}},
-		MTLS:   MTLSSpec{true, "24h", "15m", "s:1", "td"},
+		MTLS:   MTLSSpec{true, "24h", "15m", "s:1", "td", []TokenValidator{{"jwks", FreeForm{"source": "https://i/jwks"}}}},
 		Metric: &MetricSpec{Enabled: &no},
 		Metrics: &MetricSpec{RecordErrorCodes: true, HTTP: MetricHTTP{&no, []string{"/a", "/b/{id}"}, true}, LatencyBuckets: []float64{1, 10, 2.5},
 			Rules: []MetricRule{{"m", []MetricLabel{{"l", map[string]string{"replacement": "pattern"}}}}}},

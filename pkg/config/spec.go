@@ -22,6 +22,15 @@ type MTLSSpec struct {
 	AllowedClockSkew        string `yaml:"allowedClockSkew"`
 	SentryAddress           string `yaml:"sentryAddress"`
 	ControlPlaneTrustDomain string `yaml:"controlPlaneTrustDomain"`
+	// TokenValidators are further ways of proving to sentry who one is.
+	TokenValidators []TokenValidator `yaml:"tokenValidators"`
+}
+
+// TokenValidator names one of sentry's validators.
+type TokenValidator struct {
+	Name string `yaml:"name"`
+	// Options is free-form; Properties makes texts of it.
+	Options FreeForm `yaml:"options"`
 }
 
 // APISpec bounds which APIs exist: denied ones do not, and if any are allowed only those do.

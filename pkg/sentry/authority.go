@@ -16,7 +16,8 @@ import (
 type store interface {
 	// load gives the texts, none of them where there is no bundle yet.
 	load(ctx context.Context) (texts, error)
-	// save replaces what load gave last; it is an error if somebody else has done so since.
+	// save replaces what load gave last, where it differs, and makes the anchors public; errConflict if somebody else
+	// has replaced it since.
 	save(ctx context.Context, c texts) error
 	// wait returns when the bundle may have changed, at the latest after the interval or when ctx ends.
 	wait(ctx context.Context, interval time.Duration)
@@ -42,9 +43,25 @@ type holding struct {
 	trust []byte
 }
 
-// refresh reads the bundle, turns it to what it must be now, stores it if that changed it, and signs with it from then
-// on. With an error, what was held stays. It is for one goroutine at a time.
-func (a *authority) refresh(ctx context.Context) error {
+// errConflict says that somebody else has replaced the bundle since it was read.
+var errConflict = errors.New("the trust bundle was changed by another one")
+
+// conflicts is how often a refresh begins anew when it was too slow: as there are replicas, more or less.
+const conflicts = 5
+
+// refresh brings the bundle up to date. With an error, what was held stays. It is for one goroutine at a time.
+func (a *authority) refresh(ctx context.Context) (err error) {
+	for range conflicts {
+		if err = a.refreshOnce(ctx); !errors.Is(err, errConflict) {
+			return err
+		}
+	}
+	return err
+}
+
+// refreshOnce reads the bundle, turns it to what it must be now, stores it if that changed it, and signs with it from
+// then on.
+func (a *authority) refreshOnce(ctx context.Context) error {
 	read, err := a.store.load(ctx)
 	if err != nil {
 		return fmt.Errorf("load the trust bundle: %w", err)
@@ -55,17 +72,20 @@ func (a *authority) refresh(ctx context.Context) error {
 	}
 	next := read
 	if len(done) > 0 {
-		if next, err = turned.encode(); err == nil {
-			err = a.store.save(ctx, next)
+		if next, err = turned.encode(); err != nil {
+			return err
 		}
-		if err != nil {
-			return fmt.Errorf("store the trust bundle: %w", err)
-		}
+	}
+	if err := a.store.save(ctx, next); err != nil {
+		return fmt.Errorf("store the trust bundle: %w", err)
 	}
 	for _, line := range done {
 		a.log.Info(line)
 	}
-	a.hold(&holding{bundle: turned, texts: next, trust: []byte(encodeCertificates(turned.anchors))})
+	if held := a.held.Load(); held == nil || held.texts != next {
+		a.hold(&holding{bundle: turned, texts: next, trust: []byte(encodeCertificates(turned.anchors))})
+	}
+	a.warn(turned)
 	return nil
 }
 
@@ -76,6 +96,9 @@ func (a *authority) turnRead(read texts) (*bundle, []string, error) {
 		made, err := a.first(now)
 		return made, []string{"Self-signed certs generated and persisted successfully"}, err
 	}
+	if held := a.held.Load(); held != nil && held.texts == read {
+		return a.turn(*held.bundle, now)
+	}
 	b, err := parse(read)
 	if err != nil {
 		return nil, nil, err
@@ -85,17 +108,12 @@ func (a *authority) turnRead(read texts) (*bundle, []string, error) {
 
 // hold puts a bundle in force, and tells of it.
 func (a *authority) hold(next *holding) {
-	held := a.held.Load()
-	if held == nil {
+	if a.held.Swap(next) == nil {
 		a.log.Infof("CA certificate key pair ready; the issuer expires on %s", date(next.issuer.expires()))
-	} else if held.texts != next.texts {
-		a.log.Warn("Issuer credentials changed; reloading")
-		a.metrics.issuerChanged.Inc()
+		return
 	}
-	if held == nil || held.texts != next.texts {
-		a.held.Store(next)
-	}
-	a.warn(next.bundle)
+	a.log.Warn("Issuer credentials changed; reloading")
+	a.metrics.issuerChanged.Inc()
 }
 
 // warn tells of an end that is near, in the metrics at once and in the log once a day.

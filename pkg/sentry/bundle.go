@@ -64,10 +64,10 @@ var errIncomplete = errors.New("the trust bundle is not complete")
 // complete wants all of the three texts: what is left of a bundle is nothing to overwrite.
 func (c texts) complete() error {
 	for _, part := range []struct{ name, text string }{
-		{"trust anchors", c.anchors}, {"issuer certificate", c.chain}, {"issuer key", c.key},
+		{"file of trust anchors", c.anchors}, {"issuer certificate", c.chain}, {"issuer key", c.key},
 	} {
 		if part.text == "" {
-			return fmt.Errorf("%w: the %s is missing; restore it, or remove the other two to have a new authority made", errIncomplete, part.name)
+			return fmt.Errorf("%w: the %s is missing: restore it, or remove the rest to have a new authority made", errIncomplete, part.name)
 		}
 	}
 	return nil

@@ -40,6 +40,8 @@ type files struct {
 	folder  string
 	names   names
 	watcher *config.Watcher
+	// held is what load has read.
+	held texts
 }
 
 // newFiles begins to watch the folder before it is read for the first time, so that no change is missed.
@@ -51,7 +53,7 @@ func newFiles(c *Config) (*files, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("--issuer-credentials: %w", err), watcher.Close())
 	}
-	return &files{c.Credentials, newNames(c), watcher}, nil
+	return &files{folder: c.Credentials, names: newNames(c), watcher: watcher}, nil
 }
 
 func (f *files) close() error { return f.watcher.Close() }
@@ -66,25 +68,28 @@ func (f *files) load(context.Context) (c texts, err error) {
 		}
 		*p.text = string(text)
 	}
+	f.held = c
 	return c, nil
 }
 
 // save writes what is there before it removes what is not: nothing is lost half-way.
 func (f *files) save(_ context.Context, c texts) error {
-	for _, p := range f.names.parts(&c) {
-		if *p.text != "" {
+	held, wanted := f.names.parts(&f.held), f.names.parts(&c)
+	for i, p := range wanted {
+		if *p.text != "" && *p.text != *held[i].text {
 			if err := f.write(p.name, *p.text); err != nil {
 				return err
 			}
 		}
 	}
-	for _, p := range f.names.parts(&c) {
-		if *p.text == "" {
-			if err := os.Remove(filepath.Join(f.folder, p.name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	for i, p := range wanted {
+		if *p.text == "" && *held[i].text != "" {
+			if err := os.Remove(filepath.Join(f.folder, p.name)); err != nil {
 				return err
 			}
 		}
 	}
+	f.held = c
 	return nil
 }
 

@@ -19,7 +19,6 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 
-	"github.com/daprd/daprd/pkg/config"
 	"github.com/daprd/daprd/pkg/listen"
 	"github.com/daprd/daprd/pkg/logging"
 	sentryv1 "github.com/daprd/daprd/pkg/proto/sentry/v1"
@@ -88,47 +87,37 @@ func (s *Sentry) MetricsAddress() net.Addr { return s.scrape }
 func (s *Sentry) Run(ctx context.Context) error {
 	s.log.Infof("Starting Dapr Sentry certificate authority -- version %s -- commit %s", version.Version(), version.Commit())
 	s.log.Infof("Log level set to: %s", s.cfg.LogLevel)
-	spec, err := s.configuration()
-	if err != nil {
-		return err
-	}
-	settings, err := newSettings(spec)
-	if err != nil {
-		return err
-	}
-	store, err := newFiles(&s.cfg)
-	if err != nil {
-		return err
-	}
-	ca := &authority{rotation: rotation{s.own, settings}, store: store, now: s.now, log: s.logs.Scope("dapr.sentry.ca"), metrics: s.metrics}
-	err = ca.refresh(ctx)
+	at, err := s.surroundings(ctx)
 	if err == nil {
-		err = s.serve(ctx, ca)
+		err = errors.Join(s.runAt(ctx, at), at.close())
 	}
-	if err = errors.Join(err, store.close()); err == nil {
+	if err == nil {
 		s.log.Info("Sentry shut down gracefully")
 	}
 	return err
 }
 
-// configuration is spec.mtls of the Configuration.
-func (s *Sentry) configuration() (*config.MTLSSpec, error) {
-	if s.cfg.Configuration == "" {
-		return new(config.MTLSSpec), nil
-	}
-	c, err := config.ReadConfiguration(s.cfg.Configuration)
+// runAt takes the bundle up and serves.
+func (s *Sentry) runAt(ctx context.Context, at *surroundings) error {
+	settings, err := newSettings(&at.mtls)
 	if err != nil {
-		return nil, fmt.Errorf("loading default config. couldn't find config name %q: %w", s.cfg.Configuration, err)
+		return err
 	}
-	return &c.Spec.MTLS, nil
+	validators, err := newValidators(s.cfg.Mode, at.validator, at.mtls.TokenValidators, s.own.id, s.now)
+	if err != nil {
+		return err
+	}
+	ca := &authority{rotation: rotation{s.own, settings}, store: at.store, now: s.now, log: s.logs.Scope("dapr.sentry.ca"), metrics: s.metrics}
+	if err := ca.refresh(ctx); err != nil {
+		return err
+	}
+	return s.serve(ctx, ca, validators)
 }
 
 // serve has all servers at work until ctx ends or one of them cannot go on.
-func (s *Sentry) serve(ctx context.Context, ca *authority) error {
-	ctx, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
+func (s *Sentry) serve(ctx context.Context, ca *authority, validators validators) error {
+	serving, stop := context.WithCancelCause(ctx)
 	var work sync.WaitGroup
-	defer work.Wait()
 	start := func(run func() error) {
 		work.Go(func() {
 			if err := run(); err != nil {
@@ -136,48 +125,39 @@ func (s *Sentry) serve(ctx context.Context, ca *authority) error {
 			}
 		})
 	}
-	err := s.serveBeside(ctx, start)
+	err := s.serveBeside(serving, start)
 	if err == nil {
-		err = s.serveCA(ctx, start, ca)
+		err = s.serveCA(serving, start, ca, validators)
 	}
 	stop(err)
+	work.Wait()
+	if err == nil && ctx.Err() == nil {
+		return context.Cause(serving)
+	}
 	return err
 }
 
 // serveCA signs until ctx ends; then the calls in flight have the grace period.
-func (s *Sentry) serveCA(ctx context.Context, start func(func() error), ca *authority) error {
+func (s *Sentry) serveCA(ctx context.Context, start func(func() error), ca *authority, validators validators) error {
 	listeners, err := listen.TCP(ctx, []string{s.cfg.ListenAddress}, s.cfg.Port, s.log)
 	if err != nil {
 		return err
 	}
 	log := s.logs.Scope("dapr.sentry.server")
 	shown := &own{authority: ca, metrics: s.metrics, log: log}
-	server := grpc.NewServer(grpc.Creds(credentials.NewTLS(shown.tls())))
-	sentryv1.RegisterCAServer(server, s.service(ca, log))
+	grpcServer := grpc.NewServer(grpc.Creds(credentials.NewTLS(shown.tls())))
+	sentryv1.RegisterCAServer(grpcServer, &server{authority: ca, validators: validators, metrics: s.metrics, log: log})
 	s.address = listeners[0].Addr()
 	log.Infof("Running gRPC server on %s", s.address)
-	start(func() error { return server.Serve(listeners[0]) })
+	start(func() error { return grpcServer.Serve(listeners[0]) })
 	start(func() error { ca.watch(ctx); return nil })
 	close(s.ready)
 	<-ctx.Done()
 	log.Info("Shutting down gRPC server")
-	end := time.AfterFunc(grace, server.Stop)
-	server.GracefulStop()
+	end := time.AfterFunc(grace, grpcServer.Stop)
+	grpcServer.GracefulStop()
 	end.Stop()
-	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
-		return err
-	}
 	return nil
-}
-
-func (s *Sentry) service(ca *authority, log *logrus.Entry) *server {
-	return &server{
-		authority:  ca,
-		validators: map[kind]validator{sentryv1.SignCertificateRequest_INSECURE: insecure{}},
-		standard:   sentryv1.SignCertificateRequest_INSECURE,
-		metrics:    s.metrics,
-		log:        log,
-	}
 }
 
 // serveBeside serves health and metrics.

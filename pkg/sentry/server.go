@@ -2,6 +2,7 @@ package sentry
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/sirupsen/logrus"
@@ -12,18 +13,13 @@ import (
 	sentryv1 "github.com/daprd/daprd/pkg/proto/sentry/v1"
 )
 
-// kind is how a request names a validator.
-type kind = sentryv1.SignCertificateRequest_TokenValidator
-
 // server is the service CA.
 type server struct {
 	sentryv1.UnimplementedCAServer
 	authority  *authority
-	validators map[kind]validator
-	// standard is for requests that name none; UNKNOWN where they have to.
-	standard kind
-	metrics  *metrics
-	log      logrus.FieldLogger
+	validators validators
+	metrics    *metrics
+	log        logrus.FieldLogger
 }
 
 // refusal is why a request is not granted: a reason for the metrics, a status for the client.
@@ -72,19 +68,24 @@ func (s *server) grant(ctx context.Context, request *sentryv1.SignCertificateReq
 func (s *server) identify(ctx context.Context, request *sentryv1.SignCertificateRequest) (identity, *refusal) {
 	chosen := request.GetTokenValidator()
 	if chosen == sentryv1.SignCertificateRequest_UNKNOWN {
-		if chosen = s.standard; chosen == sentryv1.SignCertificateRequest_UNKNOWN {
-			return identity{}, &refusal{"validator", codes.InvalidArgument, "a validator name must be specified in this environment"}
-		}
+		chosen = s.validators.standard
 	}
-	v, ok := s.validators[chosen]
-	if !ok {
+	v, enabled := s.validators.byKind[chosen]
+	switch {
+	case chosen == sentryv1.SignCertificateRequest_UNKNOWN:
+		return identity{}, &refusal{"validator", codes.InvalidArgument, "a validator name must be specified in this environment"}
+	case !enabled:
 		return identity{}, &refusal{"validator", codes.InvalidArgument, "the requested validator is not enabled"}
 	}
 	if err := check(request); err != nil {
 		return identity{}, &refusal{"request", codes.PermissionDenied, err.Error()}
 	}
 	domain, err := v.validate(ctx, request)
-	if err != nil {
+	switch {
+	case errors.Is(err, errUnavailable):
+		s.log.Warnf("A request of %q in namespace %q cannot be judged: %s", request.GetId(), request.GetNamespace(), err)
+		return identity{}, &refusal{"unavailable", codes.Unavailable, err.Error()}
+	case err != nil:
 		return identity{}, &refusal{"token", codes.PermissionDenied, err.Error()}
 	}
 	who, err := newIdentity(domain, request.GetNamespace(), request.GetId())

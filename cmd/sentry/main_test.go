@@ -1,0 +1,96 @@
+package main
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/daprd/daprd/pkg/sentry"
+)
+
+func environment(values map[string]string) func(string) string {
+	return func(name string) string { return values[name] }
+}
+
+func defaults() sentry.Config {
+	return sentry.Config{Mode: sentry.Standalone, TrustDomain: "localhost", Namespace: "default", Port: 50001, HealthPort: 8080,
+		EnableMetrics: true, MetricsPort: 9090, MetricsListenAddress: "0.0.0.0", Credentials: "/var/run/dapr/credentials",
+		AnchorsFile: "ca.crt", CertificateFile: "issuer.crt", KeyFile: "issuer.key", LogLevel: "info"}
+}
+
+func TestFlags(t *testing.T) {
+	inPod := map[string]string{"KUBERNETES_SERVICE_HOST": "10.0.0.1", "NAMESPACE": "dapr-system"}
+	tests := map[string]struct {
+		arguments   string
+		environment map[string]string
+		change      func(*sentry.Config)
+		notInUse    []string
+	}{
+		"none":   {"", nil, func(*sentry.Config) {}, nil},
+		"a file": {"--config f.yaml", nil, func(c *sentry.Config) { c.Configuration = "f.yaml" }, nil},
+		"kubernetes": {"--mode kubernetes", inPod, func(c *sentry.Config) {
+			c.Mode, c.Namespace, c.Configuration = sentry.Kubernetes, "dapr-system", "daprsystem"
+		}, nil},
+		"kubernetes without a namespace": {"--mode kubernetes", nil, func(c *sentry.Config) {
+			c.Mode, c.Namespace, c.Configuration = sentry.Kubernetes, "", "daprsystem"
+		}, nil},
+		"another mode in a pod": {"--mode pod", inPod, func(c *sentry.Config) {
+			c.Mode, c.Namespace, c.Configuration = sentry.Kubernetes, "dapr-system", "daprsystem"
+		}, nil},
+		"another mode elsewhere": {"--mode pod", nil, func(*sentry.Config) {}, nil},
+		"ports": {"--port 1 --healthz-port 2 --metrics-port 3 --listen-address 127.0.0.1", nil, func(c *sentry.Config) {
+			c.Port, c.HealthPort, c.MetricsPort, c.ListenAddress = 1, 2, 3, "127.0.0.1"
+		}, nil},
+		"files": {"--issuer-credentials d --issuer-ca-filename a --issuer-certificate-filename b --issuer-key-filename k", nil, func(c *sentry.Config) {
+			c.Credentials, c.AnchorsFile, c.CertificateFile, c.KeyFile = "d", "a", "b", "k"
+		}, nil},
+		"the environment's kubeconfig": {"", map[string]string{"KUBE_CONFIG": "k"}, func(c *sentry.Config) { c.Kubeconfig = "k" }, nil},
+		"what is not here yet": {"--jwt-enabled --oidc-enabled=false --jwt-ttl 1h --jwks-filename f", nil, func(*sentry.Config) {},
+			[]string{"--jwks-filename", "--jwt-enabled", "--jwt-ttl"}},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			f, err := parse(strings.Fields(test.arguments), environment(test.environment))
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := defaults()
+			test.change(&want)
+			if diff := cmp.Diff(want, f.cfg); diff != "" {
+				t.Error("-want +got:\n" + diff)
+			}
+			if diff := cmp.Diff(test.notInUse, f.notInUse); diff != "" {
+				t.Error("not in use: -want +got:\n" + diff)
+			}
+		})
+	}
+}
+
+// TestExits runs the command as main does.
+func TestExits(t *testing.T) {
+	tests := map[string]struct {
+		arguments      string
+		code           int
+		stdout, stderr string // what must be in it
+	}{
+		"version":      {"--version", exitOK, "edge", ""},
+		"help":         {"--help", exitOK, "--issuer-credentials", ""},
+		"unknown flag": {"--colour red", exitUsage, "", "unknown flag: --colour"},
+		"no port":      {"--port 70000", exitUsage, "", "invalid value for --port: 70000 is no port"},
+		"log level":    {"--log-level loud", exitUsage, "", "invalid value for --log-level: loud"},
+		"no start":     {"--config /no/such --trust-domain td", exitFailure, `Fatal error from sentry: loading default config. couldn't find config name \"/no/such\"`, ""},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			var stdout, stderr bytes.Buffer
+			if code := run(strings.Fields(test.arguments), &stdout, &stderr); code != test.code {
+				t.Errorf("exit code %d, want %d", code, test.code)
+			}
+			if !strings.Contains(stdout.String(), test.stdout) || !strings.Contains(stderr.String(), test.stderr) {
+				t.Errorf("stdout %q, stderr %q", stdout.String(), stderr.String())
+			}
+		})
+	}
+}
