@@ -18,6 +18,9 @@ func (r *Runtime) openResolver(ctx context.Context) (ending, error) {
 	name := r.configuration.Spec.NameResolution.Component
 	if name == "" {
 		name = "mdns"
+		if r.cfg.Mode == Kubernetes {
+			name = "kubernetes"
+		}
 	}
 	resolver, err := r.newResolver(ctx, name)
 	if err != nil {

@@ -19,7 +19,9 @@ import (
 	"github.com/daprd/daprd/pkg/components/redis"
 	"github.com/daprd/daprd/pkg/components/sqlite"
 	"github.com/daprd/daprd/pkg/nameresolution"
+	"github.com/daprd/daprd/pkg/nameresolution/kubernetes"
 	"github.com/daprd/daprd/pkg/nameresolution/mdns"
+	"github.com/daprd/daprd/pkg/nameresolution/nameformat"
 )
 
 // All is the set with every type in it.
@@ -46,6 +48,8 @@ func All() components.Set {
 	registerMiddleware(set)
 	set.Resolver.Register(newMDNS, "mdns")
 	set.Resolver.Register(sqlite.NewResolver, "sqlite")
+	set.Resolver.Register(newKubernetes, "kubernetes")
+	set.Resolver.Register(newNameFormat, "nameformat")
 
 	set.Discover = func(ctx context.Context, folder string, log logrus.FieldLogger) {
 		pluggable.Discover(ctx, folder, set, log)
@@ -55,4 +59,25 @@ func All() components.Set {
 
 func newMDNS(_ context.Context, spec *components.Spec) (nameresolution.Resolver, error) {
 	return mdns.New(spec.Log), nil
+}
+
+func newKubernetes(_ context.Context, spec *components.Spec) (nameresolution.Resolver, error) {
+	var s struct {
+		ClusterDomain string `metadata:"clusterDomain"`
+		Template      string `metadata:"template"`
+	}
+	if err := components.Decode(spec, &s); err != nil {
+		return nil, err
+	}
+	return kubernetes.New(kubernetes.Settings{ClusterDomain: s.ClusterDomain, Template: s.Template})
+}
+
+func newNameFormat(_ context.Context, spec *components.Spec) (nameresolution.Resolver, error) {
+	var s struct {
+		Format string `metadata:"format"`
+	}
+	if err := components.Decode(spec, &s); err != nil {
+		return nil, err
+	}
+	return nameformat.New(s.Format)
 }

@@ -33,7 +33,7 @@ func TestAll(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	for _, kind := range []string{"mdns", "sqlite"} {
+	for _, kind := range []string{"mdns", "sqlite", "kubernetes", "nameformat"} {
 		if _, err := set.Resolver.Factory(kind, "v1"); err != nil {
 			t.Error(err)
 		}
