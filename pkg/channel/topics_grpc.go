@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -100,6 +101,8 @@ func refusalOf(ctx context.Context, err error, from *signs) (TopicAnswer, error)
 	switch answered := len(from.header)+len(from.trailer) > 0; {
 	case ctx.Err() != nil:
 		return TopicAnswer{}, ctx.Err()
+	case st.Code() == codes.DeadlineExceeded && isOver(ctx):
+		return TopicAnswer{}, context.DeadlineExceeded // the application's end of the call has noticed before this one
 	case !answered && (st.Code() == codes.Unavailable || st.Code() == codes.Canceled):
 		return TopicAnswer{}, &missed{err, !strings.Contains(st.Message(), "Error while dialing")}
 	}
@@ -108,6 +111,12 @@ func refusalOf(ctx context.Context, err error, from *signs) (TopicAnswer, error)
 		answer.Verdict, answer.Unhandled = Drop, true
 	}
 	return answer, nil
+}
+
+// isOver says whether the time of a context is over, also where its timer has not fired yet.
+func isOver(ctx context.Context) bool {
+	deadline, ok := ctx.Deadline()
+	return ok && !time.Now().Before(deadline)
 }
 
 func verdictOf(s runtimev1.TopicEventResponse_TopicEventResponseStatus) TopicAnswer {

@@ -177,8 +177,10 @@ func answerBody(res *Response) ([]byte, error) {
 
 // refusal is an answer of no success: 404 means that the application does not want such messages.
 func refusal(res *Response) TopicAnswer {
-	body, _ := answerBody(res)
-	answer := TopicAnswer{Verdict: Retry, Status: res.Status, Reason: fmt.Sprintf("status code %d: %s", res.Status, cut(string(body)))}
+	answer := TopicAnswer{Verdict: Retry, Status: res.Status, Reason: fmt.Sprintf("status code %d", res.Status)}
+	if body, _ := answerBody(res); len(body) > 0 {
+		answer.Reason += ": " + cut(string(body))
+	}
 	if res.Status == http.StatusNotFound {
 		answer.Verdict, answer.Unhandled = Drop, true
 	}

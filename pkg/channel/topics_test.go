@@ -83,7 +83,7 @@ func TestAnswersOverHTTP(t *testing.T) {
 		"drop": {200, `{"status":"DROP"}`, "drop: DROP status returned from app"}, "unknown": {200, `{"status":"WHAT"}`, `retry: unknown status "WHAT" returned from app: want SUCCESS, RETRY or DROP`},
 		"lower case": {200, `{"status":"success"}`, `retry: unknown status "success" returned from app: want SUCCESS, RETRY or DROP`},
 		"404":        {404, "no such route", "drop, unhandled: status code 404: no such route"}, "500": {500, "boom", "retry: status code 500: boom"},
-		"400": {400, "", "retry: status code 400: "}, "301": {301, "", "retry: status code 301: "}, "429": {429, "", "retry: status code 429: "},
+		"400": {400, "", "retry: status code 400"}, "301": {301, "", "retry: status code 301"}, "429": {429, "", "retry: status code 429"},
 		"500 with a status": {500, `{"status":"SUCCESS"}`, `retry: status code 500: {"status":"SUCCESS"}`},
 		"very long":         {500, strings.Repeat("é", 1000), "retry: status code 500: " + strings.Repeat("é", 128) + "…"},
 	} {
