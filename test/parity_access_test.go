@@ -7,7 +7,10 @@ import (
 	"testing"
 
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 
+	runtimev1 "github.com/daprd/daprd/pkg/proto/runtime/v1"
 	"github.com/daprd/daprd/pkg/runtime"
 	"github.com/daprd/daprd/pkg/runtime/runtimetest"
 	"github.com/daprd/daprd/pkg/security"
@@ -135,5 +138,94 @@ func TestParityOfAccessLists(t *testing.T) {
 				t.Errorf("health: %s", got)
 			}
 		})
+	}
+}
+
+const boundedResources = memoryStore + `
+---
+apiVersion: dapr.io/v1alpha1
+kind: Component
+metadata: {name: file}
+spec: {type: secretstores.local.env, version: v1}
+---
+apiVersion: dapr.io/v1alpha1
+kind: Component
+metadata: {name: topics}
+spec:
+  type: pubsub.in-memory
+  version: v1
+  metadata:
+  - {name: protectedTopics, value: "mine"}
+`
+
+// TestWaysAroundTheRules: requests as raw bytes that are written to look like others. What the token, the rules of the
+// API, the scopes of secrets and of topics keep closed stays closed.
+func TestWaysAroundTheRules(t *testing.T) {
+	t.Setenv("OPEN", "o")
+	t.Setenv("CLOSED", "c")
+	app := startApplication(t, saw("bounded"))
+	configuration := runtimetest.Configuration(t, `apiVersion: dapr.io/v1alpha1
+kind: Configuration
+metadata: {name: c}
+spec:
+  api:
+    denied: [{name: state, version: v1, protocol: http}, {name: invoke, version: v1, protocol: http}, {name: state, version: v1, protocol: grpc},
+      {name: invoke, version: v1, protocol: grpc}]
+  secrets: {scopes: [{storeName: file, defaultAccess: allow, deniedSecrets: [CLOSED]}]}
+`)
+	runtimetest.Isolate(t)
+	s := runtimetest.Start(t, "bounded", appOn(app), runtimetest.Manifests(t, boundedResources), configuration,
+		func(c *runtime.Config) { c.APIToken = security.NewToken("s3cret") })
+	long := strings.Repeat("x/../", 500)
+	const token = "dapr-api-token: s3cret\r\n"
+	for _, group := range []struct {
+		name, header string
+		// status is what all the asks answer.
+		status int
+		asks   []string
+	}{
+		{"no token", "", 401, []string{"GET /v1.0/metadata", "GET /v1.0/healthz/../metadata", "GET /v1.0/healthz%2f..%2fmetadata", "GET /v1.0/metadata?/v1.0/healthz",
+			"GET /v1.0/metadata#/v1.0/healthz", "GET /V1.0/healthz", "GET /v1.0/Healthz", "GET /v1.0/health%7a", "POST /v1.0/healthz", "HEAD /v1.0/healthz", "GET /v1.0/healthz/x",
+			"GET /v1.0/metadata/healthz", "GET /v1.0/healthz;/../metadata", "GET http://x/v1.0/healthz/../metadata", "GET /v1.0/" + long + "metadata"}},
+		{"the token is not the first", "dapr-api-token: x\r\n" + token, 401, []string{"GET /v1.0/metadata"}},
+		{"the token with more", "dapr-api-token: s3cret,\r\n", 401, []string{"GET /v1.0/metadata"}},
+		{"health needs none", "", 204, []string{"GET /v1.0/healthz", "GET //v1.0/x/../healthz/", "GET /v1.0/healthz/outbound"}},
+		{"denied groups", token, 404, []string{"GET /v1.0/state/store/k", "GET //v1.0//state/store/k/", "GET /v1.0/x/../state/store/k", "GET /v1.0/%73tate/store/k", "GET /v1%2e0/state/store/k",
+			"GET /V1.0/STATE/store/k", "GET /v1.0/" + long + "state/store/k", "POST /v1.0/state/store/bulk", "GET http://x/v1.0/state/store/k",
+			"GET /v1.0/invoke/bounded/method/a", "GET /v1.0//invoke/bounded/method/a", "GET /v1.0/%69nvoke/bounded/method/a", "BREW /v1.0/invoke/bounded/method/a", "GET /a"}},
+		{"denied fallback", token + "dapr-app-id: bounded\r\n", 404, []string{"GET /a", "GET /v1.0/invoke/bounded/method/a", "GET /v1.0/state/store/k"}},
+		{"denied secrets", token, 403, []string{"GET /v1.0/secrets/file/CLOSED", "GET /v1.0/secrets/file/%43LOSED", "GET /v1.0/secrets/file/CLOSED/", "GET /v1.0//secrets//file/CLOSED?metadata.a=b",
+			"GET /v1.0/secrets/%66ile/CLOSED", "GET /v1.0/secrets/file/x/../CLOSED"}},
+		{"other secrets", token, 200, []string{"GET /v1.0/secrets/file/OPEN", "GET /v1.0/secrets/file/bulk"}},
+		{"protected topics", token, 403, []string{"POST /v1.0/publish/topics/mine", "POST /v1.0/publish/topics/%6dine", "POST /v1.0/publish/%74opics/mine", "POST /v1.0/publish//topics///mine",
+			"POST /v1.0/publish/topics/x/../mine", "PUT /v1.0/publish/topics/mine?metadata.rawPayload=true"}},
+		{"other topics", token, 204, []string{"POST /v1.0/publish/topics/Mine", "POST /v1.0/publish/topics/%256dine"}},
+	} {
+		t.Run(group.name, func(t *testing.T) {
+			for _, ask := range group.asks {
+				response, body := rawly(t, s.HTTPAddress().String(), ask+" HTTP/1.1\r\nHost: x\r\n"+group.header+"Content-Length: 0\r\nConnection: close\r\n\r\n")
+				if response.StatusCode != group.status || strings.Contains(body, "CLOSED\":") {
+					t.Errorf("%.80s: %d %s, want %d", ask, response.StatusCode, body, group.status)
+				}
+			}
+		})
+	}
+	conn := dial(t, s.GRPCAddress().String())
+	for method, want := range map[string]codes.Code{
+		"/dapr.proto.runtime.v1.Dapr/GetState": codes.Unimplemented, "/dapr.proto.runtime.v1.Dapr/InvokeService": codes.Unimplemented,
+		"//dapr.proto.runtime.v1.Dapr/GetState": codes.InvalidArgument, "/dapr.proto.runtime.v1.Dapr//GetState": codes.InvalidArgument,
+		"/x/../dapr.proto.runtime.v1.Dapr/GetState": codes.InvalidArgument, "/dapr.proto.runtime.v1.Dapr/Get%53tate": codes.InvalidArgument,
+		// Another name is another method, of the application, which speaks no gRPC.
+		"/Dapr.proto.runtime.v1.Dapr/GetState": codes.Unavailable, "/dapr.proto.runtime.v1.dapr/GetState": codes.Unavailable,
+		"/dapr.proto.runtime.v1.Dapr/getState": codes.Unavailable,
+	} {
+		ctx := metadata.AppendToOutgoingContext(t.Context(), "dapr-api-token", "s3cret", "dapr-app-id", "bounded")
+		err := conn.Invoke(ctx, method, &runtimev1.GetStateRequest{StoreName: "store", Key: "k"}, &runtimev1.GetStateResponse{})
+		if status.Code(err) != want {
+			t.Errorf("%s: %v, want %s", method, err, want)
+		}
+	}
+	if strings.Contains(s.Log.String(), "s3cret") {
+		t.Error("the token is in the log")
 	}
 }

@@ -248,6 +248,13 @@ func TestEachPartNotInUse(t *testing.T) {
 	}
 }
 
+func TestIdleAPIRules(t *testing.T) {
+	spec := APISpec{Allowed: []APIRule{{"a", "v1", "http"}, {"b", "v1", "HTTP"}}, Denied: []APIRule{{"c", "v1", "grpc"}, {"d", "v1", ""}}}
+	if diff := cmp.Diff([]APIRule{{"b", "v1", "HTTP"}, {"d", "v1", ""}}, spec.Idle()); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestFeatures(t *testing.T) {
 	c := Configuration{Spec: ConfigurationSpec{Features: []Feature{{"A", true}, {"B", false}, {"A", false}, {"C", true}}}}
 	for name, want := range map[string]bool{"A": true, "B": false, "C": true, "D": false, "a": false} {

@@ -39,6 +39,17 @@ type APISpec struct {
 	Denied  []APIRule `yaml:"denied"`
 }
 
+// Idle are the rules that belong to neither protocol, and select nothing.
+func (s *APISpec) Idle() []APIRule {
+	return slices.DeleteFunc(slices.Concat(s.Allowed, s.Denied), func(r APIRule) bool { return r.Protocol == ProtocolHTTP || r.Protocol == ProtocolGRPC })
+}
+
+// The protocols of APIRule.
+const (
+	ProtocolHTTP = "http"
+	ProtocolGRPC = "grpc"
+)
+
 // APIRule names a group of the API: name "state", version "v1.0" (HTTP) or "v1" (gRPC).
 type APIRule struct {
 	Name     string `yaml:"name"`

@@ -1,6 +1,9 @@
 package http
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Rule is one entry of spec.api.allowed or spec.api.denied: the group and version of APIs ("state", "v1",
 // "v1alpha1") or, as in Dapr 1.7, the beginning of a route ("state", "v1.0").
@@ -22,6 +25,21 @@ func (a accessList) allows(row route, version string) bool {
 		return false
 	}
 	return len(a.allowed) == 0 || matches(a.allowed, group, path)
+}
+
+// idle are the rules that select no route.
+func (a accessList) idle(table []route) (rules []Rule) {
+	for _, rule := range slices.Concat(a.allowed, a.denied) {
+		selects := func(row route) bool {
+			return slices.ContainsFunc(row.versions, func(version string) bool {
+				return matches([]Rule{rule}, groupVersion(version)+"/"+row.group, version+"/"+row.path)
+			})
+		}
+		if !slices.ContainsFunc(table, selects) {
+			rules = append(rules, rule)
+		}
+	}
+	return rules
 }
 
 func matches(rules []Rule, group, path string) bool {

@@ -131,6 +131,24 @@ func TestAccessLists(t *testing.T) {
 	}
 }
 
+// TestIdleRules: a rule that selects nothing is told of, for its author thinks that it protects something. What is allowed
+// by such a rule alone is nothing.
+func TestIdleRules(t *testing.T) {
+	s := start(t, setup{config: Config{Allowed: []Rule{{"State", "v1"}}, Denied: []Rule{{"state", "v1"}, {"sta", "v1.0"}, {"state", "v2"}}}})
+	if response, body := s.get(t, "GET", "/v1.0/metadata"); response.StatusCode != 404 {
+		t.Errorf("%s %s", response.Status, body)
+	}
+	var got []string
+	for _, line := range logged(s) {
+		if strings.Contains(line, "which does not exist") {
+			got = append(got, strings.Split(line, `"`)[1])
+		}
+	}
+	if diff := cmp.Diff([]string{"v1/State", "v2/state"}, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestPublicPort(t *testing.T) {
 	s := start(t, setup{config: Config{Token: security.NewToken("t"), AllowedOrigins: "*"}, public: true})
 	s.address = s.Addresses()[1].String()

@@ -84,6 +84,8 @@ type Server struct {
 	origins  *origins
 	routes   *router
 	public   *router
+	// idle are the rules of the Configuration that select nothing.
+	idle []Rule
 
 	http1 *fasthttp.Server
 	http2 *http2Server
@@ -120,6 +122,7 @@ func New(config Config, deps Deps) *Server {
 	}
 	access := accessList{allowed: config.Allowed, denied: config.Denied}
 	table := s.table()
+	s.idle = access.idle(table)
 	s.routes = newRouter(table, access, false)
 	s.public = newRouter(table, access, true)
 	s.http1 = s.newHTTP1()
@@ -153,6 +156,9 @@ func (q quiet) Printf(format string, args ...any) { q.log.Debugf(format, args...
 
 // Serve starts to answer on every address that Listen and its sisters have bound, and returns.
 func (s *Server) Serve() {
+	for _, rule := range s.idle {
+		s.log.Warnf("API access list: the Configuration's spec.api names the HTTP API %q, which does not exist: it selects nothing (v1/state and v1.0/state are some that do)", rule.key())
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.http2.start()

@@ -44,6 +44,9 @@ func (r *Runtime) loadConfiguration(context.Context) (ending, error) {
 	r.controlAccess(&r.configuration.Spec.AccessControl)
 	r.loader.Deny(r.configuration.Spec.Components.Denied)
 	r.loader.Sandbox(r.configuration.Spec.WASM.StrictSandbox)
+	for _, rule := range r.configuration.Spec.API.Idle() {
+		r.log.Warnf("API access list: the rule of spec.api for %s in version %s has no effect: its protocol %q is neither http nor grpc", rule.Name, rule.Version, rule.Protocol)
+	}
 	for _, what := range append(r.configuration.NotInUse(), r.cfg.NotInUse...) {
 		r.log.Warnf("the %s is accepted, but has no effect in this daprd yet", what)
 	}

@@ -48,7 +48,7 @@ func (r *Runtime) listenGRPC(ctx context.Context, server *grpc.Server) error {
 
 func grpcRules(rules []config.APIRule) (list []grpc.Rule) {
 	for _, rule := range rules {
-		if rule.Protocol == "grpc" {
+		if rule.Protocol == config.ProtocolGRPC {
 			list = append(list, grpc.Rule{Name: rule.Name, Version: rule.Version})
 		}
 	}

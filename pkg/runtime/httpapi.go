@@ -90,7 +90,7 @@ func megabytes(limit int64) string {
 
 func httpRules(rules []config.APIRule) (list []http.Rule) {
 	for _, rule := range rules {
-		if rule.Protocol == "http" {
+		if rule.Protocol == config.ProtocolHTTP {
 			list = append(list, http.Rule{Name: rule.Name, Version: rule.Version})
 		}
 	}
