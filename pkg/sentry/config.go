@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/spiffe/go-spiffe/v2/spiffeid"
-
 	"github.com/daprd/daprd/pkg/config"
 )
 
@@ -69,7 +67,7 @@ func (c *Config) validate() error {
 	if c.Mode != Standalone && c.Mode != Kubernetes {
 		return fmt.Errorf("invalid mode: %s (it takes %s, %s)", c.Mode, Standalone, Kubernetes)
 	}
-	if _, err := spiffeid.TrustDomainFromString(c.TrustDomain); err != nil {
+	if _, err := parseDomain(c.TrustDomain); err != nil {
 		return fmt.Errorf("invalid value for --trust-domain: %q: %w", c.TrustDomain, err)
 	}
 	for flag, value := range map[string]string{"issuer-credentials": c.Credentials, "issuer-ca-filename": c.AnchorsFile,

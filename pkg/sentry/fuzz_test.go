@@ -41,7 +41,7 @@ func FuzzCSR(f *testing.F) {
 // app that it names and no other.
 func FuzzIdentity(f *testing.F) {
 	for _, seed := range [][3]string{{"public", "ns1", "app1"}, {"", "default", "a_b-c"}, {"a/b", "..", "."}, {"td", "ns", "a/../b"},
-		{"spiffe://td/x", "ns", "a%2fb"}, {"td", "n\x00", "Ä"}, {"td", "a.b", "-x-"}, {"td", "n", "0123456789012345678901234567890123456789012345678901234567890123"}} {
+		{"spiffe://td/x", "ns", "a%2fb"}, {"td", "n\x00", "Ä"}, {".", "0", "0"}, {"a..b", "n", "a"}, {"td", "a.b", "-x-"}, {"td", "n", "0123456789012345678901234567890123456789012345678901234567890123"}} {
 		f.Add(seed[0], seed[1], seed[2])
 	}
 	a, _ := start(f, new(memory), newClock(began))

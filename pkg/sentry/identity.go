@@ -65,9 +65,11 @@ var hostName = regexp.MustCompile(`^([A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_
 // valid drops the names of ids that are too long or too odd for DNS; such an owner is known by its id alone.
 func valid(names []string) (kept []string) {
 	for _, name := range names {
-		if len(name) <= 253 && hostName.MatchString(name) {
+		if validName(name) {
 			kept = append(kept, name)
 		}
 	}
 	return kept
 }
+
+func validName(name string) bool { return len(name) <= 253 && hostName.MatchString(name) }

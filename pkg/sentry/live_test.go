@@ -276,6 +276,7 @@ func TestRefused(t *testing.T) {
 		"another namespace": {func(r *sentryv1.SignCertificateRequest) { r.Namespace = "ns/admin" }, codes.PermissionDenied, "invalid request: namespace"},
 		"namespace of dots": {func(r *sentryv1.SignCertificateRequest) { r.Namespace = ".." }, codes.PermissionDenied, "invalid request: namespace"},
 		"trust domain":      {func(r *sentryv1.SignCertificateRequest) { r.TrustDomain = "a/b" }, codes.PermissionDenied, `trust domain "a/b": `},
+		"no domain name":    {func(r *sentryv1.SignCertificateRequest) { r.TrustDomain = ".." }, codes.PermissionDenied, `trust domain "..": `},
 		"unknown validator": {func(r *sentryv1.SignCertificateRequest) { r.TokenValidator = 9 }, codes.InvalidArgument, "the requested validator is not enabled"},
 		"signature": {func(r *sentryv1.SignCertificateRequest) {
 			// The last byte of the signature is in the last line.

@@ -42,11 +42,20 @@ func trustDomain(name string) (spiffeid.TrustDomain, error) {
 	if name == "" {
 		name = publicDomain
 	}
-	domain, err := spiffeid.TrustDomainFromString(name)
+	domain, err := parseDomain(name)
 	if err != nil {
 		return domain, fmt.Errorf("trust domain %q: %w", name, err)
 	}
 	return domain, nil
+}
+
+// parseDomain wants a trust domain in the form of a DNS name: readers refuse a certificate with another one.
+func parseDomain(name string) (spiffeid.TrustDomain, error) {
+	domain, err := spiffeid.TrustDomainFromString(name)
+	if err == nil && !validName(domain.Name()) {
+		err = errors.New("it has not the form of a DNS name")
+	}
+	return domain, err
 }
 
 var (

@@ -53,9 +53,9 @@ func New(cfg Config, deps Deps) (*Sentry, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	domain, err := spiffeid.TrustDomainFromString(cfg.TrustDomain)
+	domain, err := parseDomain(cfg.TrustDomain)
 	if err != nil {
-		return nil, fmt.Errorf("trust domain: %w", err)
+		return nil, err
 	}
 	own, err := newIdentity(domain, cfg.Namespace, ownAppID)
 	if err != nil {
