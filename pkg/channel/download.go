@@ -27,7 +27,9 @@ type download struct {
 	chunks  io.Reader
 	framing int
 	left    int64
-	err     error
+	// got are the bytes that were read.
+	got int64
+	err error
 }
 
 func newDownload(x *exchange, length int) *download {
@@ -45,6 +47,7 @@ func (d *download) Read(p []byte) (int, error) {
 		return 0, d.outcome()
 	}
 	n, err := d.read(p)
+	d.got += int64(n)
 	if err != nil {
 		d.finish(err)
 		if n > 0 {

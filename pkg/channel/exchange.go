@@ -44,6 +44,7 @@ type exchange struct {
 	watch  watch
 	upload *upload
 	stream *download
+	seen   observation
 	// written and begun say how far it came: whether the request is on its way as a whole, and whether a
 	// byte of the answer arrived. closing is the application's wish to close the connection.
 	written, begun, closing bool
@@ -174,6 +175,7 @@ func (x *exchange) free() {
 	x.end(false)
 	x.settle()
 	if x.stream != nil {
+		x.seen.ended(x.stream.got)
 		x.stream.x = nil
 		x.stream = nil
 	}

@@ -44,7 +44,7 @@ func openGRPC(settings Settings, secure bool) (*grpcApp, error) {
 	if limit <= 0 || limit > math.MaxInt32 {
 		limit = math.MaxInt32
 	}
-	conn, err := grpc.NewClient("passthrough:///"+settings.Address,
+	options := []grpc.DialOption{
 		grpc.WithTransportCredentials(creds),
 		grpc.WithNoProxy(),
 		grpc.WithDisableServiceConfig(),
@@ -52,7 +52,12 @@ func openGRPC(settings Settings, secure bool) (*grpcApp, error) {
 		grpc.WithDefaultCallOptions(
 			grpc.ForceCodecV2(wire.Codec{}),
 			grpc.MaxCallRecvMsgSize(int(limit)),
-			grpc.MaxCallSendMsgSize(math.MaxInt32)))
+			grpc.MaxCallSendMsgSize(math.MaxInt32)),
+	}
+	if settings.Observer != nil {
+		options = append(options, grpc.WithUnaryInterceptor(observed(settings.Observer)))
+	}
+	conn, err := grpc.NewClient("passthrough:///"+settings.Address, options...)
 	if err != nil {
 		return nil, fmt.Errorf("open app channel to %s: %w", settings.Address, err)
 	}

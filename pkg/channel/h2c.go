@@ -19,12 +19,13 @@ import (
 type h2c struct {
 	target    target
 	pipeline  *middleware.Pipeline
+	observer  Observer
 	transport *http.Transport
 	sockets   sockets
 }
 
 func openH2C(settings Settings) *h2c {
-	a := &h2c{pipeline: settings.Pipeline, target: target{
+	a := &h2c{pipeline: settings.Pipeline, observer: settings.Observer, target: target{
 		scheme:      "http",
 		host:        settings.Address,
 		appID:       settings.AppID,
@@ -56,10 +57,23 @@ func (a *h2c) call(ctx context.Context, req *Request) (*Response, error) {
 		return nil, err
 	}
 	body := newGuarded(req.Body)
+	seen := observe(a.observer, req)
 	res, err := a.roundTrip(ctx, req, body)
 	if err != nil {
+		seen.failed()
 		body.settle()
 		return nil, a.target.failure(req, cause(ctx, body.reason(err)))
+	}
+	seen.answered(res.Status)
+	download, streams := res.Body.Stream.(*h2cDownload)
+	if !streams {
+		seen.ended(int64(len(res.Body.Bytes)))
+		return res, nil
+	}
+	release := res.Release
+	res.Release = func() {
+		release()
+		seen.ended(download.got)
 	}
 	return res, nil
 }
@@ -109,7 +123,7 @@ func answerOf(res *http.Response, verb string, body *guarded, cancel context.Can
 		answer.Body = Withhold(res.StatusCode, declared(res.Header))
 		return answer, nil
 	case res.ContentLength < 0 || res.ContentLength > wholeBody:
-		answer.Body = Body{Stream: &h2cDownload{res.Body, body}, Length: res.ContentLength}
+		answer.Body = Body{Stream: &h2cDownload{Reader: res.Body, upload: body}, Length: res.ContentLength}
 		answer.Release = closeAll
 		return answer, nil
 	}
@@ -131,10 +145,13 @@ func declared(header http.Header) int64 {
 type h2cDownload struct {
 	io.Reader
 	upload *guarded
+	// got are the bytes that were read.
+	got int64
 }
 
 func (d *h2cDownload) Read(p []byte) (int, error) {
 	n, err := d.Reader.Read(p)
+	d.got += int64(n)
 	if err != nil && err != io.EOF {
 		err = d.upload.reason(err)
 	}

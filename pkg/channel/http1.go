@@ -21,6 +21,7 @@ import (
 type http1 struct {
 	target    target
 	pipeline  *middleware.Pipeline
+	observer  Observer
 	pool      *pool
 	exchanges sync.Pool
 	uploads   sync.WaitGroup
@@ -40,7 +41,7 @@ func openHTTP1(settings Settings, secure bool) *http1 {
 		config = besideUs()
 	}
 	a := newHTTP1(t, newPool(settings.Address, config))
-	a.pipeline = settings.Pipeline
+	a.pipeline, a.observer = settings.Pipeline, settings.Observer
 	return a
 }
 
@@ -70,10 +71,16 @@ func (a *http1) call(ctx context.Context, req *Request) (*Response, error) {
 		return nil, err
 	}
 	x := a.exchanges.Get().(*exchange)
+	x.seen = observe(a.observer, req)
 	res, err := a.invoke(ctx, x, req)
 	if err != nil {
+		x.seen.failed()
 		x.free()
 		return nil, a.target.failure(req, cause(ctx, err))
+	}
+	x.seen.answered(res.Status)
+	if res.Body.Stream == nil {
+		x.seen.ended(int64(len(res.Body.Bytes)))
 	}
 	return res, nil
 }

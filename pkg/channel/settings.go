@@ -31,6 +31,8 @@ type Settings struct {
 	MaxBodySize int64
 	// Pipeline is the middleware around every call to an HTTP application but the health probe; nil is none.
 	Pipeline *middleware.Pipeline
+	// Observer is told of every call but the health probe; nil is told nothing.
+	Observer Observer
 }
 
 var errNoAddress = errors.New("open app channel: the app's address is missing: set --app-port")

@@ -11,7 +11,6 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/daprd/daprd/pkg/apierr"
 	"github.com/daprd/daprd/pkg/proto/wire"
@@ -51,7 +50,7 @@ func (g *gate) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, n
 	answer, err := g.call(ctx, req, method, next)
 	elapsed := time.Since(begun)
 	if g.observer != nil {
-		g.observer.GRPCServed(method, status.Code(err), size(req), size(answer), elapsed)
+		g.observer.GRPCServed(method, status.Code(err), wire.Size(req), wire.Size(answer), elapsed)
 	}
 	g.write(ctx, method, err, elapsed)
 	return answer, err
@@ -170,20 +169,7 @@ func Observed(observer Observer) grpc.ServerOption {
 	return grpc.UnaryInterceptor(func(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
 		begun := time.Now()
 		answer, err := next(ctx, req)
-		observer.GRPCServed(info.FullMethod, status.Code(err), size(req), size(answer), time.Since(begun))
+		observer.GRPCServed(info.FullMethod, status.Code(err), wire.Size(req), wire.Size(answer), time.Since(begun))
 		return answer, err
 	})
-}
-
-// size is that of a message on the wire, 0 for none.
-func size(message any) int {
-	switch m := message.(type) {
-	case interface{ SizeVT() int }:
-		return m.SizeVT()
-	case wire.Message:
-		return m.SizeWire()
-	case proto.Message:
-		return proto.Size(m)
-	}
-	return 0
 }

@@ -29,20 +29,23 @@ type ProxyDeps struct {
 	Direct *messaging.Direct
 	// Policy is asked for every call that goes to the application beside this sidecar.
 	Policy messaging.Policy
+	// Observer is told of the calls that other sidecars send; nil observes nothing.
+	Observer messaging.Observer
 }
 
 // Proxy passes calls of services that this sidecar does not know on to the application that their
 // metadata names. The messages are not looked at.
 type Proxy struct {
-	self    messaging.Self
-	direct  *messaging.Direct
-	policy  messaging.Policy
-	uploads sync.WaitGroup
+	self     messaging.Self
+	direct   *messaging.Direct
+	policy   messaging.Policy
+	observer messaging.Observer
+	uploads  sync.WaitGroup
 }
 
 // NewProxy makes a proxy for both servers.
 func NewProxy(deps ProxyDeps) *Proxy {
-	return &Proxy{self: deps.Self, direct: deps.Direct, policy: deps.Policy}
+	return &Proxy{self: deps.Self, direct: deps.Direct, policy: deps.Policy, observer: deps.Observer}
 }
 
 // Wait waits for what is left of calls that are over. The servers are stopped before.
@@ -65,6 +68,17 @@ func (p *Proxy) Serve(_ any, stream grpc.ServerStream) error {
 // ServePeer is the grpc.StreamHandler of the internal server: the call was sent to the application beside
 // this sidecar, and goes nowhere else.
 func (p *Proxy) ServePeer(_ any, stream grpc.ServerStream) error {
+	if p.observer == nil {
+		return p.servePeer(stream)
+	}
+	caller := first(metadata.ValueFromIncomingContext(stream.Context(), messaging.CallerAppIDHeader))
+	p.observer.InvocationReceived(caller)
+	err := p.servePeer(stream)
+	p.observer.InvocationReplied(caller, int(status.Code(err)))
+	return err
+}
+
+func (p *Proxy) servePeer(stream grpc.ServerStream) error {
 	md, target, err := p.addressee(stream.Context())
 	if err != nil {
 		return err

@@ -47,6 +47,8 @@ type Deps struct {
 	Policies *resiliency.Policies
 	// RetryInterval is the pause of the built-in retries; 0 means that of their policy.
 	RetryInterval RetryInterval
+	// Observer is told of every call to another sidecar; nil observes nothing.
+	Observer Observer
 }
 
 // Direct is service invocation. Its methods may be called by many goroutines at once.
@@ -59,6 +61,7 @@ type Direct struct {
 	plain     *Endpoints
 	policies  *resiliency.Policies
 	interval  RetryInterval
+	observer  Observer
 	forwarded string
 	rounds    roundRobin
 	exchanges exchanges
@@ -82,6 +85,7 @@ func New(deps Deps) *Direct {
 		plain:     NewEndpoints(nil),
 		interval:  deps.RetryInterval,
 		policies:  deps.Policies,
+		observer:  deps.Observer,
 		forwarded: deps.Self.forwardedValue(),
 	}
 	if d.endpoints == nil {

@@ -103,10 +103,13 @@ func (d *Direct) attempt(ctx context.Context, target nameresolution.Target, addr
 		return nil, err
 	}
 	x := d.exchanges.take()
+	sent := d.sent(target.AppID, Unary)
 	res, err := x.call(ctx, to, o)
 	if err == nil {
+		sent.answered(ctx, res.Status, nil)
 		return res, nil
 	}
+	sent.answered(ctx, 0, err)
 	if ctx.Err() == nil && unreachable(err) {
 		to.retire()
 	}

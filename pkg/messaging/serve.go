@@ -30,6 +30,9 @@ func (AllowAll) Allow(context.Context, string, string) error { return nil }
 
 // Callee serves the calls that other sidecars bring for the application beside this one.
 type Callee struct {
+	// Observer is told of every call; nil observes nothing. It is set before the first one.
+	Observer Observer
+
 	appID  string
 	app    *ready.Slot[channel.App]
 	policy Policy
@@ -107,7 +110,7 @@ func (c *Callee) callLocal(_ any, ctx context.Context, decode func(any) error, i
 }
 
 func (c *Callee) serveUnary(ctx context.Context, s *served) (any, error) {
-	res, err := c.invoke(ctx, s, channel.Body{Bytes: s.first.data})
+	res, err := c.counted(ctx, s, channel.Body{Bytes: s.first.data})
 	if err != nil {
 		return nil, err
 	}
@@ -170,7 +173,7 @@ func (c *Callee) callLocalStream(_ any, stream grpc.ServerStream) error {
 	if err != nil {
 		return err
 	}
-	res, err := c.invoke(stream.Context(), s, body)
+	res, err := c.counted(stream.Context(), s, body)
 	if err != nil {
 		return err
 	}
@@ -183,6 +186,14 @@ func (c *Callee) callLocalStream(_ any, stream grpc.ServerStream) error {
 		c.served.Put(s)
 	}
 	return err
+}
+
+// counted tells the observer of the call.
+func (c *Callee) counted(ctx context.Context, s *served, body channel.Body) (*channel.Response, error) {
+	app := c.received(s.first.header)
+	res, err := c.invoke(ctx, s, body)
+	c.replied(app, res, err)
+	return res, err
 }
 
 // invoke checks the call as every caller of Dapr expects it, in this order, and makes it.

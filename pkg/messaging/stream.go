@@ -83,15 +83,20 @@ func (d *Direct) openAt(ctx context.Context, target Target, address, method stri
 	if err != nil {
 		return nil, err
 	}
+	sent := d.sent(target.AppID, Streaming)
 	stream, err := to.newStream(ctx, &proxiedCall, method, options...)
 	if err != nil {
+		sent.answered(ctx, 0, err)
 		if ctx.Err() == nil && unreachable(err) {
 			to.retire()
 		}
 		to.release()
 		return nil, err
 	}
-	return &Stream{ClientStream: stream, done: func(err error) { d.opened(to, target, err) }}, nil
+	return &Stream{ClientStream: stream, done: func(err error) {
+		sent.answered(ctx, int(codes.OK), err)
+		d.opened(to, target, err)
+	}}, nil
 }
 
 // opened ends the use of a connection, and forgets an address at which another application's sidecar

@@ -36,7 +36,7 @@ func (r *Runtime) openChannel(ctx context.Context) (ending, error) {
 		return ending{}, nil
 	}
 	settings := channel.Settings{Protocol: string(r.cfg.AppProtocol), Address: r.appAddress(), AppID: r.cfg.AppID, Token: r.cfg.AppToken,
-		MaxConcurrency: r.cfg.AppMaxConcurrency, Pipeline: r.middleware.App, MaxBodySize: r.cfg.MaxBodySize}
+		MaxConcurrency: r.cfg.AppMaxConcurrency, Pipeline: r.middleware.App, MaxBodySize: r.cfg.MaxBodySize, Observer: r.metrics}
 	if !r.cfg.AppProtocol.IsGRPC() && !r.configuration.FeatureEnabled(config.NoDefaultContentType) {
 		settings.DefaultContentType = "application/json"
 		r.log.Warn(contentTypeNotice)

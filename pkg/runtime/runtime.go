@@ -161,9 +161,10 @@ func (r *Runtime) wireMessaging() {
 	r.peers = messaging.NewPeers(r.peerCredentials(), r.cfg.MaxBodySize)
 	r.access = security.NewAccessControl(r.metrics, r.deps.Logs.Scope("dapr.acl"))
 	r.messaging = messaging.New(messaging.Deps{Self: self, App: &r.app, Resolver: &r.resolver, Peers: r.peers, Endpoints: &r.endpoints,
-		Policies: r.policies})
+		Policies: r.policies, Observer: r.metrics})
 	r.callee = messaging.NewCallee(r.cfg.AppID, &r.app, r.access, r.cfg.MaxBodySize)
-	r.proxy = grpc.NewProxy(grpc.ProxyDeps{Self: self, Direct: r.messaging, Policy: r.access})
+	r.callee.Observer = r.metrics
+	r.proxy = grpc.NewProxy(grpc.ProxyDeps{Self: self, Direct: r.messaging, Policy: r.access, Observer: r.metrics})
 }
 
 // Run starts the sidecar, serves until ctx ends or a caller asks for the end, and drains. It returns nil

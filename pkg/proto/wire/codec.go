@@ -101,3 +101,16 @@ func unmarshal(data mem.BufferSlice, v any) error {
 	}
 	return errNotMessage
 }
+
+// Size is that of a message on the wire, in bytes; 0 for what is none.
+func Size(message any) int {
+	switch m := message.(type) {
+	case generated:
+		return m.SizeVT()
+	case Message:
+		return m.SizeWire()
+	case proto.Message:
+		return proto.Size(m)
+	}
+	return 0
+}
