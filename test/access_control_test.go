@@ -19,7 +19,6 @@ import (
 	runtimev1 "github.com/daprd/daprd/pkg/proto/runtime/v1"
 	"github.com/daprd/daprd/pkg/runtime"
 	"github.com/daprd/daprd/pkg/runtime/runtimetest"
-	"github.com/daprd/daprd/pkg/sentry"
 	"github.com/daprd/daprd/pkg/sentry/sentrytest"
 )
 
@@ -140,16 +139,6 @@ func TestReloadOfAccessControl(t *testing.T) {
 	}
 }
 
-// certified gives a sidecar an identity of the authority's.
-func certified(t *testing.T, authority *sentrytest.Sentry) runtimetest.Option {
-	t.Helper()
-	anchors := string(authority.Anchors(t))
-	return func(c *runtime.Config) {
-		c.MTLS = runtime.MTLS{Enabled: true, SentryAddress: authority.Address().String(), TrustAnchors: anchors,
-			ControlPlaneNamespace: sentry.DefaultNamespace, ControlPlaneTrustDomain: sentry.DefaultTrustDomain}
-	}
-}
-
 // guarded is what holds at the callee: for shop, for shop in another namespace, for bank by its default action alone, for
 // a mint of another trust domain than ours.
 const guarded = `apiVersion: dapr.io/v1alpha1
@@ -178,7 +167,7 @@ func TestAccessByIdentity(t *testing.T) {
 	runtimetest.Isolate(t)
 	authority := sentrytest.Start(t)
 	app := handledBy(t, saw("callee"))
-	callee := runtimetest.Start(t, "callee", app, certified(t, authority), inNamespace("default"), runtimetest.Configuration(t, guarded))
+	callee := runtimetest.Start(t, "callee", app, trusting(t, authority), inNamespace("default"), runtimetest.Configuration(t, guarded))
 	forged := map[string][]string{"dapr-caller-app-id": {"shop"}, "dapr-caller-namespace": {"default"}}
 	passes := meaning{Status: http.StatusNoContent, Header: map[string][]string{"x-app": {"callee"}, "x-app-multi": {"one", "two"}}}
 	for _, c := range []struct {
@@ -197,7 +186,7 @@ func TestAccessByIdentity(t *testing.T) {
 		{"guest", "default", "GET", "status/204", false, `global_policy_action_blocked_total{app_id="guest",namespace="default",trustDomain="public"} 2`},
 	} {
 		t.Run(strings.Join([]string{c.app, c.namespace, c.verb, strings.ReplaceAll(c.method, "/", "|")}, " "), func(t *testing.T) {
-			caller := runtimetest.Start(t, c.app, inNamespace(c.namespace), certified(t, authority))
+			caller := runtimetest.Start(t, c.app, inNamespace(c.namespace), trusting(t, authority))
 			want := passes
 			if !c.allowed {
 				want = refusedTo("spiffe://public/ns/"+c.namespace+"/"+c.app, c.verb, "/"+c.method)
@@ -223,9 +212,9 @@ func TestProxiedByIdentity(t *testing.T) {
 	runtimetest.Isolate(t)
 	authority := sentrytest.Start(t)
 	address := serveGRPC(t, func(s *grpc.Server) { testgrpc.RegisterTestServiceServer(s, &testService{}) })
-	runtimetest.Start(t, "callee", runtimetest.App(address, config.GRPC), certified(t, authority), inNamespace("default"), runtimetest.Configuration(t, guarded))
+	runtimetest.Start(t, "callee", runtimetest.App(address, config.GRPC), trusting(t, authority), inNamespace("default"), runtimetest.Configuration(t, guarded))
 	for _, app := range []string{"shop", "bank"} {
-		caller := runtimetest.Start(t, app, certified(t, authority), inNamespace("default"))
+		caller := runtimetest.Start(t, app, trusting(t, authority), inNamespace("default"))
 		conn := dial(t, caller.GRPCAddress().String())
 		ctx := metadata.AppendToOutgoingContext(t.Context(), "dapr-app-id", "callee", "dapr-caller-app-id", "shop")
 		for method, allowed := range map[string]bool{"UnaryCall": app == "shop", "EmptyCall": false, "unarycall": false} {
@@ -256,7 +245,7 @@ func TestWaysAround(t *testing.T) {
 			t.Errorf("the application was asked for %s", r.RequestURI)
 		}
 	})
-	runtimetest.Start(t, "callee", app, certified(t, authority), inNamespace("default"), runtimetest.Configuration(t, `apiVersion: dapr.io/v1alpha1
+	runtimetest.Start(t, "callee", app, trusting(t, authority), inNamespace("default"), runtimetest.Configuration(t, `apiVersion: dapr.io/v1alpha1
 kind: Configuration
 metadata: {name: c}
 spec:
@@ -266,7 +255,7 @@ spec:
     policies:
     - {appId: shop, namespace: default, trustDomain: public, defaultAction: allow, operations: [{name: /admin, httpVerb: ["*"], action: deny}]}
 `))
-	caller := runtimetest.Start(t, "shop", certified(t, authority), inNamespace("default"))
+	caller := runtimetest.Start(t, "shop", trusting(t, authority), inNamespace("default"))
 	address := caller.HTTPAddress().String()
 	const prefix = "/v1.0/invoke/callee/method"
 	for path, want := range map[string]int{
