@@ -156,18 +156,24 @@ func TestNoDowntime(t *testing.T) {
 		peers = append(peers, p)
 	}
 	issuers := map[string]bool{}
+	var takeover time.Time
 	for step := 0; c.now().Before(began.Add(790 * 24 * time.Hour)); step++ {
 		if step%200 == 199 {
 			a, _ = start(t, m, c)
 		}
 		a.mustRefresh(t)
-		issuers[string(a.held.Load().issuer.chain[0].Raw)] = true
-		for _, p := range peers {
-			p.live(t, a, c.now())
+		if issuer := string(a.held.Load().issuer.chain[0].Raw); !issuers[issuer] {
+			issuers[issuer], takeover = true, c.now()
 		}
 		for i, p := range peers {
+			if p.live(t, a, c.now()); step == 0 {
+				p.renewal = c.now().Add(time.Duration(i) * 3 * time.Hour) // not all at once
+			}
+		}
+		rotating := a.anchorsHeld() > 1 || c.now().Sub(takeover) < 3*a.ttl
+		for i, p := range peers {
 			other := peers[(i+1+step%3)%len(peers)]
-			if a.anchorsHeld() == 1 && i != step%len(peers) {
+			if !rotating && i != step%len(peers) {
 				continue
 			}
 			for _, skew := range []time.Duration{-a.skew, a.skew} {
@@ -176,8 +182,8 @@ func TestNoDowntime(t *testing.T) {
 				}
 			}
 		}
-		if c.forward(12 * time.Hour); a.anchorsHeld() > 1 {
-			c.forward(-9 * time.Hour)
+		if c.forward(3 * time.Hour); !rotating {
+			c.forward(6 * time.Hour)
 		}
 	}
 	if len(issuers) != 3 {
