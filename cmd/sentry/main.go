@@ -62,11 +62,23 @@ func serve(f *flags, logs *logging.Logs) error {
 	if err != nil {
 		return err
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	context.AfterFunc(ctx, func() {
-		logs.Scope("dapr.signals").Info("Received a signal; beginning shutdown")
-		stop()
-	})
-	return authority.Run(ctx)
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(signals)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- authority.Run(ctx) }()
+	for {
+		select {
+		case err := <-done:
+			return err
+		case s := <-signals:
+			if ctx.Err() != nil {
+				return fmt.Errorf("received signal '%s' during shutdown; exiting immediately", s)
+			}
+			logs.Scope("dapr.signals").Infof("Received signal '%s'; beginning shutdown", s)
+			cancel()
+		}
+	}
 }

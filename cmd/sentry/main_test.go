@@ -2,7 +2,11 @@ package main
 
 import (
 	"bytes"
+	"io"
+	"os"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -91,6 +95,46 @@ func TestExits(t *testing.T) {
 			if !strings.Contains(stdout.String(), test.stdout) || !strings.Contains(stderr.String(), test.stderr) {
 				t.Errorf("stdout %q, stderr %q", stdout.String(), stderr.String())
 			}
+			if strings.Contains(stdout.String(), "Received") {
+				t.Errorf("a signal is told of that never came: %s", stdout.String())
+			}
 		})
 	}
+}
+
+// TestSignal: a signal ends the authority well.
+func TestSignal(t *testing.T) {
+	var stdout, stderr bytes.Buffer
+	started := &watched{Writer: &stdout, text: "Running gRPC server", seen: make(chan struct{})}
+	go func() {
+		<-started.seen
+		if err := syscall.Kill(os.Getpid(), syscall.SIGTERM); err != nil {
+			t.Error(err)
+		}
+	}()
+	arguments := []string{"--issuer-credentials", t.TempDir(), "--listen-address", "127.0.0.1", "--healthz-listen-address", "127.0.0.1",
+		"--port", "0", "--healthz-port", "0", "--enable-metrics=false"}
+	if code := run(arguments, started, &stderr); code != exitOK {
+		t.Errorf("exit code %d", code)
+	}
+	for _, line := range []string{"Received signal 'terminated'; beginning shutdown", "Sentry shut down gracefully"} {
+		if !strings.Contains(stdout.String(), line) {
+			t.Errorf("the log lacks %q:\n%s", line, stdout.String())
+		}
+	}
+}
+
+// watched closes seen when text is written. The logger writes one line at a time.
+type watched struct {
+	io.Writer
+	text string
+	seen chan struct{}
+	once sync.Once
+}
+
+func (w *watched) Write(p []byte) (int, error) {
+	if strings.Contains(string(p), w.text) {
+		w.once.Do(func() { close(w.seen) })
+	}
+	return w.Writer.Write(p)
 }
