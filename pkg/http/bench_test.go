@@ -120,3 +120,14 @@ func BenchmarkPublish(b *testing.B) {
 	raw := strings.Replace(request("POST", "/v1.0/publish/pubsub/t", body), "\r\n\r\n", "\r\nContent-Type: application/json\r\n\r\n", 1)
 	roundTrips(b, s, raw, "")
 }
+
+// BenchmarkPublishBulk sends a hundred messages at once to a broker that keeps nothing.
+func BenchmarkPublishBulk(b *testing.B) {
+	s := start(b, setup{})
+	entries := make([]string, 100)
+	for i := range entries {
+		entries[i] = `{"entryId":"` + strconv.Itoa(i) + `","event":{"note":"` + strings.Repeat("x", 1013) + `"},"contentType":"application/json"}`
+	}
+	body := "[" + strings.Join(entries, ",") + "]"
+	roundTrips(b, s, strings.Replace(request("POST", "/v1.0/publish/bulk/pubsub/t", body), "\r\n\r\n", "\r\nContent-Type: application/json\r\n\r\n", 1), "")
+}

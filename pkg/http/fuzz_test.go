@@ -140,11 +140,11 @@ func FuzzBulkEntry(f *testing.F) {
 		if err != nil {
 			return // the event is no JSON
 		}
-		var list []bulkEntry
-		if err := unmarshal(body, &list); err != nil {
+		list, err := readEntries(body)
+		if err != nil || len(list) != 1 {
 			t.Fatalf("%s: %v", body, err)
 		}
-		e := list[0].entry()
+		e := list[0]
 		var text string
 		isText := json.Unmarshal(event, &text) == nil && bytes.Contains(event, []byte(`"`))
 		switch {

@@ -45,24 +45,12 @@ func (s *Server) publish(c *call) {
 	c.done(s.blocks.PubSub.Publish(c.Context(), name, &p))
 }
 
-// bulkEntry is one message in the body of a bulk publish.
-type bulkEntry struct {
-	EntryID     string            `json:"entryId"`
-	Event       json.RawMessage   `json:"event"`
-	ContentType string            `json:"contentType"`
-	Metadata    map[string]string `json:"metadata"`
-}
-
 func (s *Server) publishBulk(c *call) {
 	name, p := c.parameter("name"), c.publication()
-	var body []bulkEntry
+	var entries []pubsub.Entry
 	var text []byte
 	if text, p.Fault = c.bytes(); p.Fault == nil {
-		p.Fault = unmarshal(text, &body)
-	}
-	entries := make([]pubsub.Entry, len(body))
-	for i := range body {
-		entries[i] = body[i].entry()
+		entries, p.Fault = readEntries(text)
 	}
 	failed, err := s.blocks.PubSub.PublishBulk(c.Context(), name, &p, entries)
 	if len(failed) == 0 {
@@ -72,23 +60,56 @@ func (s *Server) publishBulk(c *call) {
 	c.someFailed(failed, apierr.From(err))
 }
 
-// entry decodes the event by its content type: bytes are base64, texts are strings, JSON is what it is.
-func (b *bulkEntry) entry() pubsub.Entry {
-	e := pubsub.Entry{ID: b.EntryID, ContentType: b.ContentType, Metadata: b.Metadata}
-	var text string
-	isString := json.Unmarshal(b.Event, &text) == nil && strings.HasPrefix(strings.TrimSpace(string(b.Event)), `"`)
+// bulkEntry is one message in the body of a bulk publish, for encoding/json, which is asked only for its error texts.
+type bulkEntry struct {
+	EntryID     string            `json:"entryId"`
+	Event       json.RawMessage   `json:"event"`
+	ContentType string            `json:"contentType"`
+	Metadata    map[string]string `json:"metadata"`
+}
+
+// readEntries decodes the body of a bulk publish. Data are slices of the body where they can be.
+func readEntries(body []byte) (entries []pubsub.Entry, err error) {
+	s := newScanner(body)
+	if !s.Null() {
+		s.Each(func() { entries = append(entries, s.bulkEntry()) })
+	}
+	if !s.End() {
+		return nil, mistake(body, new([]bulkEntry))
+	}
+	return entries, nil
+}
+
+// bulkEntry reads one entry and decodes its event by its content type: bytes are base64, texts are strings, JSON is what it
+// is.
+func (s *scanner) bulkEntry() (e pubsub.Entry) {
+	var event []byte
+	s.Members(func(name []byte) {
+		switch {
+		case is(name, "entryId"):
+			e.ID = s.Text()
+		case is(name, "event"):
+			event = s.Value()
+		case is(name, "contentType"):
+			e.ContentType = s.Text()
+		case is(name, "metadata"):
+			e.Metadata = s.StringMap()
+		default:
+			s.Value()
+		}
+	})
 	switch {
-	case cloudevent.IsJSON(b.ContentType), cloudevent.IsEvent(b.ContentType):
-		e.Data = b.Event
-	case !isString || b.ContentType == "":
+	case cloudevent.IsJSON(e.ContentType), cloudevent.IsEvent(e.ContentType):
+		e.Data = event
+	case len(event) < 2 || event[0] != '"' || e.ContentType == "":
 		e.Fault = pubsub.ErrMismatch
-	case cloudevent.IsBinary(b.ContentType):
-		data, err := base64.StdEncoding.DecodeString(text)
-		if e.Data = data; err != nil {
+	case cloudevent.IsBinary(e.ContentType):
+		var err error
+		if e.Data, err = base64.StdEncoding.DecodeString(jsontext.Decoded(event[1 : len(event)-1])); err != nil {
 			e.Fault = pubsub.ErrMismatch
 		}
 	default:
-		e.Data = []byte(text)
+		e.Data = []byte(jsontext.Decoded(event[1 : len(event)-1]))
 	}
 	return e
 }
