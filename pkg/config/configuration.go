@@ -92,14 +92,13 @@ func (c *Configuration) Validate() error {
 }
 
 // NotInUse tells of the parts that were set, but have no effect in this daprd yet: "Configuration's
-// spec.tracing".
+// spec.workflow".
 func (c *Configuration) NotInUse() (parts []string) {
 	metric, key := c.metric()
 	for _, part := range []struct {
 		set  bool
 		name string
 	}{
-		{c.Spec.Tracing.enabled(), "tracing"},
 		{metric.RecordErrorCodes, key + ".recordErrorCodes"},
 		{c.Spec.Workflow.isSet(), "workflow"},
 	} {

@@ -191,7 +191,7 @@ func TestNotInUse(t *testing.T) {
 	if got := DefaultConfiguration().NotInUse(); got != nil {
 		t.Errorf("of the defaults: %q", got)
 	}
-	want := []string{"Configuration's spec.tracing", "Configuration's spec.metrics.recordErrorCodes", "Configuration's spec.workflow"}
+	want := []string{"Configuration's spec.metrics.recordErrorCodes", "Configuration's spec.workflow"}
 	if diff := cmp.Diff(want, allConfiguration().NotInUse()); diff != "" {
 		t.Error(diff)
 	}
@@ -225,8 +225,7 @@ func TestEachPartNotInUse(t *testing.T) {
 		"accessControl: {policies: [{appId: a, trustDomain: td, namespace: n, defaultAction: deny}]}": "",
 		"httpPipeline: {handlers: [{name: u, type: middleware.http.uppercase}]}":                      "",
 		"tracing: {samplingRate: '1'}":                            "",
-		"tracing: {stdout: true}":                                 "tracing",
-		"tracing: {otel: {endpointAddress: o}}":                   "tracing",
+		"tracing: {stdout: true}":                                 "",
 		"metric: {recordErrorCodes: true}":                        "metric.recordErrorCodes",
 		"metric: {rules: [{name: m}]}":                            "",
 		"metric: {enabled: false}":                                "",

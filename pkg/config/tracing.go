@@ -48,8 +48,3 @@ func (h *OTelHeader) UnmarshalYAML(node *yaml.Node) error {
 	*h = OTelHeader{Name: name, Value: Value(value)}
 	return nil
 }
-
-// enabled says whether spans would go somewhere.
-func (s *TracingSpec) enabled() bool {
-	return s.Stdout || s.Zipkin.EndpointAddress != "" || s.OTel.EndpointAddress != ""
-}

@@ -153,7 +153,7 @@ func callee(t *testing.T, app channel.App) string {
 	slot.Fill(app)
 	policy := messaging.AllowAll{}
 	proxy := grpc.NewProxy(grpc.ProxyDeps{Self: messaging.Self{AppID: "callee", Namespace: "default"}, Policy: policy})
-	server := grpc.NewInternal(grpc.InternalDeps{Callee: messaging.NewCallee("callee", slot, policy, 0), Proxy: proxy})
+	server := grpc.NewInternal(grpc.InternalDeps{Callee: messaging.NewCallee(messaging.CalleeDeps{AppID: "callee", App: slot, Policy: policy}), Proxy: proxy})
 	l := listen(t)
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(l) }()

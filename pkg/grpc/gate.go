@@ -15,12 +15,13 @@ import (
 	"github.com/daprd/daprd/pkg/apierr"
 	"github.com/daprd/daprd/pkg/proto/wire"
 	"github.com/daprd/daprd/pkg/security"
+	"github.com/daprd/daprd/pkg/tracing"
 )
 
 // workflowService is what workflow SDKs call beside the API. Dapr has it always, so it is never proxied.
 const workflowService = "/TaskHubSidecarService/"
 
-// gate is what every call passes, unary or stream, proxied or not: access list, token, trace headers,
+// gate is what every call passes, unary or stream, proxied or not: access list, token, span and trace headers,
 // metrics, API log, and the end of panics. What is off costs nothing.
 type gate struct {
 	access *accessList
@@ -29,6 +30,7 @@ type gate struct {
 	token    security.Token
 	// untraced is the trace header of a call that nobody traces, nil without trace headers.
 	untraced metadata.MD
+	tracer   *tracing.Tracer
 	observer Observer
 	log      logrus.FieldLogger
 	apiLog   logrus.FieldLogger
@@ -40,10 +42,14 @@ func (g *gate) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, n
 	if err != nil {
 		return nil, err
 	}
+	ctx, span, err := g.begin(ctx, method, req)
+	if err != nil {
+		return nil, err
+	}
 	if g.traces(method) {
 		_ = grpc.SetHeader(ctx, g.traceHeader(ctx))
 	}
-	if g.observer == nil && g.apiLog == nil {
+	if span == nil && g.observer == nil && g.apiLog == nil {
 		return g.call(ctx, req, method, next)
 	}
 	begun := time.Now()
@@ -53,12 +59,17 @@ func (g *gate) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, n
 		g.observer.GRPCServed(method, status.Code(err), wire.Size(req), wire.Size(answer), elapsed)
 	}
 	g.write(ctx, method, err, elapsed)
+	endSpan(span, err)
 	return answer, err
 }
 
 func (g *gate) stream(server any, stream grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
 	method := info.FullMethod
 	ctx, err := g.admit(stream.Context(), method)
+	if err != nil {
+		return err
+	}
+	ctx, span, err := g.begin(ctx, method, nil)
 	if err != nil {
 		return err
 	}
@@ -71,6 +82,7 @@ func (g *gate) stream(server any, stream grpc.ServerStream, info *grpc.StreamSer
 	begun := time.Now()
 	err = g.relay(server, stream, method, next)
 	g.write(ctx, method, err, time.Since(begun))
+	endSpan(span, err)
 	return err
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/daprd/daprd/pkg/messaging"
 	"github.com/daprd/daprd/pkg/proto/wire"
+	"github.com/daprd/daprd/pkg/tracing"
 )
 
 // The liveness settings of the internal port (Dapr 1.18).
@@ -40,6 +41,8 @@ type InternalDeps struct {
 	Credentials credentials.TransportCredentials
 	// MaxBodySize bounds, in bytes, the bodies that come in one message; 0 and less is no bound.
 	MaxBodySize int64
+	// Tracer makes the spans of the proxied calls; nil makes none. The Callee makes its own.
+	Tracer *tracing.Tracer
 	// Options are added last: interceptors, for instance.
 	Options []grpc.ServerOption
 }
@@ -58,7 +61,7 @@ func NewInternal(deps InternalDeps) *Internal {
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: internalPing, Timeout: internalPingTimeout}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: internalMinPing, PermitWithoutStream: true}),
 		grpc.NumStreamWorkers(uint32(min(workersPerProcessor*runtime.GOMAXPROCS(0), maxWorkers))),
-		grpc.UnknownServiceHandler(deps.Proxy.ServePeer),
+		grpc.UnknownServiceHandler(spanned(deps.Tracer, deps.Proxy.ServePeer)),
 	}
 	if deps.Credentials != nil {
 		options = append(options, grpc.Creds(deps.Credentials))

@@ -168,7 +168,7 @@ func startSidecar(t testing.TB, appID string, app *grpcApp, directory nameresolu
 	})
 	s := &sidecar{}
 	s.server = NewInternal(InternalDeps{
-		Callee: messaging.NewCallee(appID, slot, policy, 0), Proxy: proxy,
+		Callee: messaging.NewCallee(messaging.CalleeDeps{AppID: appID, App: slot, Policy: policy}), Proxy: proxy,
 		Options: []grpc.ServerOption{grpc.WaitForHandlers(true)},
 	})
 	s.internal = serveInternal(t, s.server)

@@ -25,6 +25,7 @@ import (
 	runtimev1 "github.com/daprd/daprd/pkg/proto/runtime/v1"
 	"github.com/daprd/daprd/pkg/proto/wire"
 	"github.com/daprd/daprd/pkg/security"
+	"github.com/daprd/daprd/pkg/tracing"
 )
 
 // The liveness settings of the API port (Dapr 1.18).
@@ -70,6 +71,8 @@ type Deps struct {
 	APILog logrus.FieldLogger
 	// Observer is told of every unary call; nil observes nothing.
 	Observer Observer
+	// Tracer makes the spans of the calls; nil makes none.
+	Tracer *tracing.Tracer
 }
 
 // Server is the gRPC API. Listen or ListenUnix come first, then Serve, Quiesce and Close, each once.
@@ -98,6 +101,7 @@ func New(config Config, deps Deps) *Server {
 		unserved: unserved(table),
 		token:    config.Token,
 		observer: deps.Observer,
+		tracer:   deps.Tracer,
 		log:      deps.Log,
 		apiLog:   deps.APILog,
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/daprd/daprd/pkg/apierr"
 	"github.com/daprd/daprd/pkg/channel"
+	"github.com/daprd/daprd/pkg/tracing"
 )
 
 // call is one call of the API from its header to the last byte of its answer. Its strings borrow the
@@ -41,6 +42,9 @@ type call struct {
 	buffer  *[]byte
 	// answer is the answer that is streamed, nil if it is in memory.
 	answer *answerBody
+
+	// span is that of the call, nil where none is made.
+	span *tracing.Span
 
 	// piped says that the call went into the pipeline; passage is where a call came from that is behind it.
 	piped   bool
@@ -78,7 +82,7 @@ func (c *call) begin(s *Server, ctx *fasthttp.RequestCtx) {
 	c.verb = borrowed(ctx.Method())
 	uri := ctx.Request.Header.RequestURI()
 	c.uri, c.query = borrowed(uri), borrowed(originQuery(uri))
-	c.unknown, c.answer, c.context, c.piped = false, nil, nil, false
+	c.unknown, c.answer, c.context, c.piped, c.span = false, nil, nil, false, nil
 	c.body.reset(c.conn, ctx.RequestBodyStream(), int64(ctx.Request.Header.ContentLength()), s.config.MaxBodySize)
 	if c.conn != nil {
 		c.context = &callContext{conn: c.conn}
@@ -124,6 +128,7 @@ func (c *call) end(sent int64) {
 	}
 	c.release()
 	c.request = channel.Request{}
+	c.span.EndHTTP(c.ctx.Response.StatusCode())
 	c.observe(c.body.count, sent)
 	c.ctx.ResetUserValues()
 }

@@ -29,7 +29,10 @@ func (s *Server) dispatch(c *call) {
 		r = s.public
 	}
 	match := r.match(c, path)
-	if !strings.HasPrefix(path, healthPath) {
+	if !strings.HasPrefix(path, healthPath) && !s.config.NoTracing {
+		if !c.traced() {
+			return
+		}
 		c.echoTrace()
 	}
 	if !c.public {

@@ -139,8 +139,8 @@ func (c *call) headers() channel.Header {
 	if options != "" {
 		header = c.withoutListed(header, options)
 	}
-	c.header = header
-	return header
+	c.header = append(header, c.spanHeader()...)
+	return c.header
 }
 
 // withoutListed leaves out the headers that the Connection headers name, and heeds their close: fasthttp knows
@@ -159,7 +159,7 @@ func joined(options, more string) string {
 	return options + "," + more
 }
 
-// stays says that a header is between the caller and this sidecar alone. Names come in canonical form.
+// stays says that a header is between the caller and this sidecar alone, as its trace is within a span. Names come in canonical form.
 func (c *call) stays(name string) bool {
 	switch name {
 	case "Host", "Content-Length", "Content-Type", "Connection", "Keep-Alive", "Proxy-Connection",
@@ -168,6 +168,8 @@ func (c *call) stays(name string) bool {
 		return true
 	case tokenHeader:
 		return c.server.config.Token.Required()
+	case "Traceparent", "Tracestate":
+		return c.span != nil
 	}
 	return false
 }

@@ -70,7 +70,9 @@ func (s *Server) announce(public bool) {
 	if s.observer != nil {
 		s.log.Info("enabled metrics http middleware")
 	}
-	s.log.Info("enabled tracing http middleware")
+	if !s.config.NoTracing {
+		s.log.Info("enabled tracing http middleware")
+	}
 }
 
 func (s *Server) add(l net.Listener, public bool) {

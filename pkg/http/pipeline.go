@@ -93,10 +93,14 @@ func (p *passage) header() http.Header {
 	for key, value := range c.ctx.Request.Header.AllInOrder() {
 		switch name := string(key); {
 		case name == "Host", name == "Transfer-Encoding", name == "Expect":
+		case c.span != nil && (name == "Traceparent" || name == "Tracestate"):
 		case name == tokenHeader && c.server.config.Token.Required() && !p.exempt:
 		default:
 			header.Add(name, string(value))
 		}
+	}
+	for _, f := range c.spanHeader() {
+		header.Set(f.Name, f.Value)
 	}
 	return header
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/daprd/daprd/pkg/api"
 	"github.com/daprd/daprd/pkg/middleware"
 	"github.com/daprd/daprd/pkg/security"
+	"github.com/daprd/daprd/pkg/tracing"
 )
 
 // headerSlack is what Dapr 1.18 takes beyond --read-buffer-size before it answers 431.
@@ -49,6 +50,8 @@ type Config struct {
 	ObfuscateURLs bool
 	// OmitHealthChecks keeps health checks out of the API log.
 	OmitHealthChecks bool
+	// NoTracing leaves the trace headers out of answers, as Dapr does with a sampling rate of "0".
+	NoTracing bool
 	// DisableHTTP2 is DAPR_HTTP_DISABLE_H2C.
 	DisableHTTP2 bool
 }
@@ -70,6 +73,8 @@ type Deps struct {
 	Observer Observer
 	// Pipeline is the middleware between the API token and the routes; nil is none.
 	Pipeline *middleware.Pipeline
+	// Tracer makes the spans of the calls; nil makes none.
+	Tracer *tracing.Tracer
 }
 
 // Server is the HTTP API. Listen and its sisters come first, then Serve, Quiesce and Close, each once.
@@ -81,6 +86,7 @@ type Server struct {
 
 	observer Observer
 	pipeline *middleware.Pipeline
+	tracer   *tracing.Tracer
 	origins  *origins
 	routes   *router
 	public   *router
@@ -115,6 +121,7 @@ func New(config Config, deps Deps) *Server {
 		apiLog:     deps.APILog,
 		observer:   deps.Observer,
 		pipeline:   deps.Pipeline,
+		tracer:     deps.Tracer,
 		origins:    newOrigins(config.AllowedOrigins),
 		conns:      make(map[*conn]struct{}),
 		headerTime: headerTimeout, parkTime: parkTime,

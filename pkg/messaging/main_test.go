@@ -57,7 +57,7 @@ func startCallee(t testing.TB, appID string, app channel.App) *callee {
 	t.Helper()
 	listener := listen(t)
 	c := &callee{address: listener.Addr().String(), server: newServer()}
-	service := messaging.NewCallee(appID, filled(app), messaging.AllowAll{}, 0)
+	service := messaging.NewCallee(messaging.CalleeDeps{AppID: appID, App: filled(app), Policy: messaging.AllowAll{}})
 	c.server.RegisterService(service.ServiceDesc(), service)
 	c.serve(t, listener)
 	return c

@@ -69,21 +69,21 @@ func callerOf(h channel.Header) string {
 
 // received tells of a call of another sidecar.
 func (c *Callee) received(h channel.Header) (app string) {
-	if c.Observer == nil {
+	if c.observer == nil {
 		return ""
 	}
 	app = callerOf(h)
-	c.Observer.InvocationReceived(app)
+	c.observer.InvocationReceived(app)
 	return app
 }
 
 // replied tells of its answer.
 func (c *Callee) replied(app string, res *channel.Response, err error) {
 	switch {
-	case c.Observer == nil:
+	case c.observer == nil:
 	case err != nil:
-		c.Observer.InvocationReplied(app, int(status.Code(err)))
+		c.observer.InvocationReplied(app, int(status.Code(err)))
 	default:
-		c.Observer.InvocationReplied(app, res.Status)
+		c.observer.InvocationReplied(app, res.Status)
 	}
 }

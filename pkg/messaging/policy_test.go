@@ -148,7 +148,7 @@ type sight struct {
 
 // callLocal makes a call as it comes from another sidecar, with an identity, but without a connection.
 func callLocal(ctx context.Context, app channel.App, policy messaging.Policy, method string, verb int32) error {
-	desc := messaging.NewCallee("callee", filled(app), policy, 0).ServiceDesc()
+	desc := messaging.NewCallee(messaging.CalleeDeps{AppID: "callee", App: filled(app), Policy: policy}).ServiceDesc()
 	request := &internalsv1.InternalInvokeRequest{Ver: internalsv1.APIVersion_V1, Message: &commonv1.InvokeRequest{Method: method,
 		HttpExtension: &commonv1.HTTPExtension{Verb: commonv1.HTTPExtension_Verb(verb)}}}
 	decode := func(into any) error {

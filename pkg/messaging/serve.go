@@ -13,6 +13,7 @@ import (
 
 	"github.com/daprd/daprd/pkg/channel"
 	"github.com/daprd/daprd/pkg/ready"
+	"github.com/daprd/daprd/pkg/tracing"
 )
 
 // Policy decides which calls from other sidecars reach the application.
@@ -28,22 +29,37 @@ type AllowAll struct{}
 // Allow lets every call pass.
 func (AllowAll) Allow(context.Context, string, string) error { return nil }
 
-// Callee serves the calls that other sidecars bring for the application beside this one.
-type Callee struct {
-	// Observer is told of every call; nil observes nothing. It is set before the first one.
+// CalleeDeps are what the server's side of service invocation works with.
+type CalleeDeps struct {
+	// AppID names the application beside this sidecar.
+	AppID string
+	// App is that application, once there is one.
+	App    *ready.Slot[channel.App]
+	Policy Policy
+	// MaxBodySize bounds, in bytes, the answers that go out in one message, to sidecars that take no stream; 0 and less is
+	// no bound.
+	MaxBodySize int64
+	// Observer is told of every call; nil observes nothing.
 	Observer Observer
-
-	appID  string
-	app    *ready.Slot[channel.App]
-	policy Policy
-	limit  int64
-	served sync.Pool
+	// Tracer makes the spans of the calls; nil makes none.
+	Tracer *tracing.Tracer
 }
 
-// NewCallee makes the server's side of service invocation for the application appID. maxBody bounds, in
-// bytes, the answers that go out in one message, to sidecars that take no stream; 0 and less is no bound.
-func NewCallee(appID string, app *ready.Slot[channel.App], policy Policy, maxBody int64) *Callee {
-	c := &Callee{appID: appID, app: app, policy: policy, limit: int64(MessageLimit(maxBody))}
+// Callee serves the calls that other sidecars bring for the application beside this one.
+type Callee struct {
+	appID    string
+	app      *ready.Slot[channel.App]
+	policy   Policy
+	observer Observer
+	tracer   *tracing.Tracer
+	limit    int64
+	served   sync.Pool
+}
+
+// NewCallee makes the server's side of service invocation.
+func NewCallee(deps CalleeDeps) *Callee {
+	c := &Callee{appID: deps.AppID, app: deps.App, policy: deps.Policy, observer: deps.Observer, tracer: deps.Tracer,
+		limit: int64(MessageLimit(deps.MaxBodySize))}
 	c.served.New = func() any { return &served{} }
 	return c
 }
@@ -227,7 +243,7 @@ func (c *Callee) invoke(ctx context.Context, s *served, body channel.Body) (*cha
 		TypeURL:     s.first.typeURL,
 		Body:        body,
 	}
-	res, err := app.Invoke(ctx, &s.req)
+	res, err := c.spanned(ctx, app, &s.req)
 	if err != nil {
 		return nil, appFailure(err)
 	}

@@ -245,7 +245,7 @@ func (d denying) Allow(_ context.Context, method, verb string) error {
 func TestPolicySeesTheCanonicalMethod(t *testing.T) {
 	listener := listen(t)
 	peer := &callee{address: listener.Addr().String(), server: newServer()}
-	service := messaging.NewCallee("callee", filled(serving(echo)), denying{method: "admin/delete"}, 0)
+	service := messaging.NewCallee(messaging.CalleeDeps{AppID: "callee", App: filled(serving(echo)), Policy: denying{method: "admin/delete"}})
 	peer.server.RegisterService(service.ServiceDesc(), service)
 	peer.serve(t, listener)
 	client := daprClient(t, peer)
@@ -309,9 +309,9 @@ func TestUnaryAnswerLimit(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			listener := listen(t)
 			c := &callee{address: listener.Addr().String(), server: newServer()}
-			service := messaging.NewCallee("callee", filled(serving(func(context.Context, *channel.Request) (*channel.Response, error) {
+			service := messaging.NewCallee(messaging.CalleeDeps{AppID: "callee", App: filled(serving(func(context.Context, *channel.Request) (*channel.Response, error) {
 				return &channel.Response{Status: 200, Body: test.body}, nil
-			})), messaging.AllowAll{}, maxBody)
+			})), Policy: messaging.AllowAll{}, MaxBodySize: maxBody})
 			c.server.RegisterService(service.ServiceDesc(), service)
 			c.serve(t, listener)
 			answer, err := daprClient(t, c).CallLocal(within(t), internalRequest("m"))

@@ -3,7 +3,9 @@ package messaging
 import (
 	"context"
 
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 
 	"github.com/daprd/daprd/pkg/channel"
 	"github.com/daprd/daprd/pkg/tracing"
@@ -21,6 +23,31 @@ func withTrace(ctx context.Context, h channel.Header) context.Context {
 		pairs = append(pairs, tracing.BinaryHeader, binary)
 	}
 	return metadata.AppendToOutgoingContext(ctx, pairs...)
+}
+
+// spanned brings a call to the application, within a span of its own where spans are made.
+func (c *Callee) spanned(ctx context.Context, app channel.App, req *channel.Request) (*channel.Response, error) {
+	if !c.tracer.On() {
+		return app.Invoke(ctx, req)
+	}
+	span := c.tracer.Start(tracing.Server, req.Header.Value(tracing.ParentHeader), req.Header.Value(tracing.StateHeader))
+	req.Header = req.Header.Without(tracing.ParentHeader).Without(tracing.StateHeader).Without(tracing.BinaryHeader).
+		With(tracing.ParentHeader, span.Parent())
+	if state := span.State(); state != "" {
+		req.Header = req.Header.With(tracing.StateHeader, state)
+	}
+	span.Call(c.appID, req.Method)
+	span.API(tracing.GRPC, callUnaryMethod)
+	res, err := app.Invoke(ctx, req)
+	switch {
+	case err != nil:
+		span.EndGRPC(status.Code(err), err.Error())
+	case res.IsHTTP():
+		span.EndHTTP(res.Status)
+	default:
+		span.EndGRPC(codes.Code(res.Status), res.Message)
+	}
+	return res, err
 }
 
 // traced is h with the trace parent that came in the metadata of gRPC alone.

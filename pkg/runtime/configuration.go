@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 
@@ -40,6 +41,9 @@ func (r *Runtime) loadConfiguration(context.Context) (ending, error) {
 	if err := r.metrics.Configure(r.metricSettings()); err != nil {
 		return ending{}, fmt.Errorf("error loading configuration %s: spec.metrics: %w", strings.Join(r.cfg.ConfigFiles, ", "), err)
 	}
+	if err := r.tracer.Configure(r.configuration.Spec.Tracing, os.Getenv); err != nil {
+		return ending{}, fmt.Errorf("error loading configuration: %w", err)
+	}
 	r.secrets.Restrict(secrets.Scopes(r.configuration.Spec.Secrets.Scopes))
 	r.controlAccess(&r.configuration.Spec.AccessControl)
 	r.loader.Deny(r.configuration.Spec.Components.Denied)
@@ -50,7 +54,7 @@ func (r *Runtime) loadConfiguration(context.Context) (ending, error) {
 	for _, what := range append(r.configuration.NotInUse(), r.cfg.NotInUse...) {
 		r.log.Warnf("the %s is accepted, but has no effect in this daprd yet", what)
 	}
-	return ending{}, nil
+	return ending{close: r.tracer.Close}, nil
 }
 
 // metricSettings are those of the Configuration. Without --enable-metrics nobody could read what is counted.

@@ -13,6 +13,7 @@ func (r *Runtime) serveGRPC(ctx context.Context) (ending, error) {
 	server := grpc.New(grpc.Config{
 		MaxBodySize: r.cfg.MaxBodySize, ReadBufferSize: r.cfg.ReadBufferSize, Token: r.cfg.APIToken,
 		Allowed: grpcRules(r.configuration.Spec.API.Allowed), Denied: grpcRules(r.configuration.Spec.API.Denied),
+		NoTracing: r.tracer.Off(),
 	}, r.grpcDeps())
 	end := ending{quiesce: server.Quiesce, close: server.Close}
 	if err := r.listenGRPC(ctx, server); err != nil {
@@ -28,7 +29,8 @@ func (r *Runtime) serveGRPC(ctx context.Context) (ending, error) {
 }
 
 func (r *Runtime) grpcDeps() grpc.Deps {
-	deps := grpc.Deps{Blocks: r.blocks, Proxy: r.proxy.Serve, Log: r.deps.Logs.Scope("dapr.runtime.grpc.api"), Observer: r.metrics}
+	deps := grpc.Deps{Blocks: r.blocks, Proxy: r.proxy.Serve, Log: r.deps.Logs.Scope("dapr.runtime.grpc.api"), Observer: r.metrics,
+		Tracer: r.tracer}
 	if r.apiLogging() {
 		deps.APILog = r.deps.Logs.Scope("dapr.runtime.grpc.api-info")
 	}

@@ -22,6 +22,7 @@ func (r *Runtime) serveHTTP(ctx context.Context) (ending, error) {
 		Token: r.cfg.APIToken, DisableHTTP2: r.cfg.DisableH2C,
 		Allowed: httpRules(spec.API.Allowed), Denied: httpRules(spec.API.Denied),
 		ObfuscateURLs: spec.Logging.APILogging.ObfuscateURLs, OmitHealthChecks: spec.Logging.APILogging.OmitHealthChecks,
+		NoTracing: r.tracer.Off(),
 	}, r.httpDeps())
 	end := ending{quiesce: server.Quiesce, close: func(context.Context) error { return server.Close() }}
 	if err := r.listenHTTP(ctx, server); err != nil {
@@ -45,7 +46,8 @@ func (r *Runtime) serveHTTP(ctx context.Context) (ending, error) {
 }
 
 func (r *Runtime) httpDeps() http.Deps {
-	deps := http.Deps{Blocks: r.blocks, Log: r.deps.Logs.Scope("dapr.runtime.http"), Observer: r.metrics, Pipeline: r.middleware.HTTP}
+	deps := http.Deps{Blocks: r.blocks, Log: r.deps.Logs.Scope("dapr.runtime.http"), Observer: r.metrics, Pipeline: r.middleware.HTTP,
+		Tracer: r.tracer}
 	if r.apiLogging() {
 		deps.APILog = r.deps.Logs.Scope("dapr.runtime.http-info")
 	}

@@ -56,9 +56,11 @@ func stablePort(appID string) int {
 
 func (r *Runtime) serveInternal(ctx context.Context) (ending, error) {
 	log := r.deps.Logs.Scope("dapr.runtime.grpc.internal")
-	server := grpc.NewInternal(grpc.InternalDeps{Callee: r.callee, Proxy: r.proxy, MaxBodySize: r.cfg.MaxBodySize,
+	server := grpc.NewInternal(grpc.InternalDeps{Callee: r.callee, Proxy: r.proxy, Tracer: r.tracer, MaxBodySize: r.cfg.MaxBodySize,
 		Credentials: r.internalCredentials(), Options: []google.ServerOption{grpc.Observed(r.metrics)}})
-	log.Info("enabled gRPC tracing middleware")
+	if !r.tracer.Off() {
+		log.Info("enabled gRPC tracing middleware")
+	}
 	if spec := r.configuration.MetricSettings(); spec.On() {
 		log.Info("enabled gRPC metrics middleware")
 	}

@@ -31,11 +31,11 @@ func TestTellsWhatHasNoEffect(t *testing.T) {
 kind: Configuration
 metadata: {name: c}
 spec:
-  tracing: {samplingRate: "1", zipkin: {endpointAddress: "http://localhost:9411/api/v2/spans"}}
+  workflow: {maxConcurrentActivityInvocations: 1}
   accessControl: {defaultAction: allow}
   features: [{name: Resiliency, enabled: true}]
 `), func(c *runtime.Config) { c.NotInUse = []string{"flag --enable-mtls (mutual TLS)"} })
-	for _, what := range []string{"Configuration's spec.tracing", "flag --enable-mtls (mutual TLS)"} {
+	for _, what := range []string{"Configuration's spec.workflow", "flag --enable-mtls (mutual TLS)"} {
 		want := "the " + what + " is accepted, but has no effect in this daprd yet"
 		if got := strings.Count(s.Log.String(), want); got != 1 {
 			t.Errorf("it says %d times that %s", got, want)

@@ -35,6 +35,7 @@ import (
 	"github.com/daprd/daprd/pkg/secrets"
 	"github.com/daprd/daprd/pkg/security"
 	"github.com/daprd/daprd/pkg/state"
+	"github.com/daprd/daprd/pkg/tracing"
 	"github.com/daprd/daprd/pkg/version"
 )
 
@@ -58,6 +59,7 @@ type Runtime struct {
 	log  *logrus.Entry
 
 	metrics    *metrics.Registry
+	tracer     *tracing.Tracer
 	health     *metadata.Health
 	policies   *resiliency.Policies
 	state      *state.Service
@@ -110,6 +112,7 @@ func New(cfg Config, deps Deps) (*Runtime, error) {
 	r := &Runtime{cfg: cfg, deps: deps, log: deps.Logs.Scope("dapr.runtime"), stop: make(chan error, 1),
 		configuration: config.DefaultConfiguration()}
 	r.metrics = metrics.New(cfg.AppID, cfg.Namespace)
+	r.tracer = tracing.New(tracing.Deps{AppID: cfg.AppID, Host: cfg.HostAddress, Log: r.log, Spans: deps.Logs.Scope("dapr.runtime.trace")})
 	r.health = metadata.NewHealth(cfg.AppID)
 	r.health.Watch(r.absent)
 	r.policies = resiliency.New(resiliency.WithLog(deps.Logs.Scope("dapr.runtime.resiliency")), resiliency.WithObserver(r.metrics))
@@ -162,8 +165,8 @@ func (r *Runtime) wireMessaging() {
 	r.access = security.NewAccessControl(r.metrics, r.deps.Logs.Scope("dapr.acl"))
 	r.messaging = messaging.New(messaging.Deps{Self: self, App: &r.app, Resolver: &r.resolver, Peers: r.peers, Endpoints: &r.endpoints,
 		Policies: r.policies, Observer: r.metrics})
-	r.callee = messaging.NewCallee(r.cfg.AppID, &r.app, r.access, r.cfg.MaxBodySize)
-	r.callee.Observer = r.metrics
+	r.callee = messaging.NewCallee(messaging.CalleeDeps{AppID: r.cfg.AppID, App: &r.app, Policy: r.access, MaxBodySize: r.cfg.MaxBodySize,
+		Observer: r.metrics, Tracer: r.tracer})
 	r.proxy = grpc.NewProxy(grpc.ProxyDeps{Self: self, Direct: r.messaging, Policy: r.access, Observer: r.metrics})
 }
 

@@ -1,0 +1,227 @@
+package test
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	"github.com/daprd/daprd/pkg/config"
+	commonv1 "github.com/daprd/daprd/pkg/proto/common/v1"
+	runtimev1 "github.com/daprd/daprd/pkg/proto/runtime/v1"
+	"github.com/daprd/daprd/pkg/runtime/runtimetest"
+)
+
+const (
+	sampledParent   = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+	unsampledParent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
+)
+
+// tracingOn is a Configuration whose spans are printed.
+func tracingOn(t *testing.T, rate string) runtimetest.Option {
+	return runtimetest.Configuration(t, `spec: {tracing: {samplingRate: "`+rate+`", stdout: true}}`)
+}
+
+// printed is a span in the log.
+type printed struct{ Name, Trace, Parent, ID string }
+
+var printedForm = regexp.MustCompile(`\[(.*?)\] Trace: (\w+) Span: (\w+)/(\w+) Time: \[`)
+
+// spans stops a sidecar and gives what it printed, in the order of the ends.
+func spans(t *testing.T, s *runtimetest.Sidecar) (all []printed) {
+	t.Helper()
+	if err := s.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	for _, found := range printedForm.FindAllStringSubmatch(s.Log.String(), -1) {
+		all = append(all, printed{found[1], found[2], found[3], found[4]})
+	}
+	return all
+}
+
+// parentOf is the trace parent of what is called within a span.
+func (p printed) parent(flags string) string { return "00-" + p.Trace + "-" + p.ID + "-" + flags }
+
+// tracedCall makes one invocation over one of the transports, and gives the trace parents that the application and the
+// caller of the API saw.
+type tracedCall func(t *testing.T, n *neighbours, id, parent string) (app, answer string)
+
+// tracedCalls are the ways to invoke.
+func tracedCalls() map[string]tracedCall {
+	return map[string]tracedCall{
+		"HTTP": func(t *testing.T, n *neighbours, id, parent string) (string, string) {
+			r := n.request(t, "GET", "/v1.0/invoke/"+id+"/method/m/x", nil)
+			if parent != "" {
+				r.Header.Set("traceparent", parent)
+				r.Header.Set("tracestate", "a=b,c=d")
+			}
+			r.Header.Set("baggage", "k=v;p,l=w")
+			answer, body := n.do(t, r)
+			if answer.Header.Get("Baggage") != "k=v;p,l=w" {
+				t.Errorf("baggage of the answer %q", answer.Header["Baggage"])
+			}
+			return body, answer.Header.Get("Traceparent")
+		},
+		"gRPC": func(t *testing.T, n *neighbours, id, parent string) (string, string) {
+			ctx := metadata.AppendToOutgoingContext(t.Context(), "baggage", "k=v;p,l=w")
+			if parent != "" {
+				ctx = metadata.AppendToOutgoingContext(ctx, "traceparent", parent, "tracestate", "a=b,c=d")
+			}
+			var header metadata.MD
+			answer, err := runtimev1.NewDaprClient(dial(t, n.caller.GRPCAddress().String())).InvokeService(ctx, &runtimev1.InvokeServiceRequest{Id: id,
+				Message: &commonv1.InvokeRequest{Method: "m/x", HttpExtension: &commonv1.HTTPExtension{Verb: commonv1.HTTPExtension_GET}}}, grpc.Header(&header))
+			if err != nil || len(header["traceparent"]) != 1 || len(header["grpc-trace-bin"]) != 1 ||
+				!strings.Contains(header["traceparent"][0], hex.EncodeToString([]byte(header["grpc-trace-bin"][0][2:18]))) {
+				t.Fatalf("%v, header %v", err, header)
+			}
+			return string(answer.GetData().GetValue()), header["traceparent"][0]
+		},
+	}
+}
+
+// tracedApps are applications that answer with the trace parent, the state and the baggage that they see.
+func tracedApps(t *testing.T) map[string]runtimetest.Option {
+	address := serveGRPC(t, func(s *grpc.Server) { runtimev1.RegisterAppCallbackServer(s, contextSeer{}) })
+	return map[string]runtimetest.Option{
+		"HTTP": handledBy(t, func(w http.ResponseWriter, r *http.Request) {
+			fmt.Fprint(w, strings.Join(r.Header["Traceparent"], "+"), " ", r.Header["Tracestate"], " ", r.Header["Baggage"])
+		}),
+		"gRPC": runtimetest.App(address, config.GRPC),
+	}
+}
+
+type contextSeer struct {
+	runtimev1.UnimplementedAppCallbackServer
+}
+
+func (contextSeer) OnInvoke(ctx context.Context, req *commonv1.InvokeRequest) (*commonv1.InvokeResponse, error) {
+	md, _ := metadata.FromIncomingContext(ctx)
+	parent := strings.Join(md["traceparent"], "+")
+	if binary := md["grpc-trace-bin"]; len(binary) != 1 || hex.EncodeToString([]byte(binary[0][2:18])) != parent[3:35] || hex.EncodeToString([]byte(binary[0][19:27])) != parent[36:52] {
+		return nil, status.Errorf(codes.DataLoss, "%x is not %s", binary, parent)
+	}
+	answer := &commonv1.InvokeResponse{Data: req.GetData()}
+	answer.Data.Value = fmt.Append(nil, parent, " ", md["tracestate"], " ", md["baggage"])
+	return answer, nil
+}
+
+// TestSpansOfInvocations: each sidecar on the way has a span under that of the one before, the application is called
+// within the last, and the caller is told of the first.
+func TestSpansOfInvocations(t *testing.T) {
+	for kind, app := range tracedApps(t) {
+		for transport, call := range tracedCalls() {
+			for _, parent := range []string{sampledParent, ""} {
+				t.Run(transport+" to "+kind+" "+parent, func(t *testing.T) {
+					n := together(t, app, tracingOn(t, "1"))
+					seen, answered := call(t, n, "callee", parent)
+					callers, callees := spans(t, n.caller), spans(t, n.callee)
+					if len(callers) != 1 || len(callees) != 1 {
+						t.Fatalf("spans of the caller %v, of the callee %v", callers, callees)
+					}
+					first, last := callers[0], callees[0]
+					state := ""
+					if parent != "" {
+						state = "a=b,c=d"
+					}
+					want := []string{"CallLocal/callee/m/x", last.parent("01") + " [" + state + "] [k=v;p,l=w]", first.parent("01"), first.Trace, first.ID}
+					if state == "" {
+						want[1] = last.parent("01") + " [] [k=v;p,l=w]"
+					}
+					if diff := cmp.Diff(want, []string{last.Name, seen, answered, last.Trace, last.Parent}); diff != "" {
+						t.Errorf("(-want +got):\n%s", diff)
+					}
+					name := map[string]string{"HTTP": "CallLocal/callee/m/x", "gRPC": "/dapr.proto.runtime.v1.Dapr/InvokeService"}[transport]
+					if first.Name != name || parent != "" && parent[:53] != "00-"+first.Trace+"-"+first.Parent+"-" {
+						t.Errorf("first span %v under %q", first, parent)
+					}
+				})
+			}
+		}
+	}
+}
+
+// TestSamplingDecisions: a trace that its beginner does not sample goes on unsampled, with spans that nobody sees; and
+// with a rate of 0 nothing is made of contexts at all.
+func TestSamplingDecisions(t *testing.T) {
+	for transport, call := range tracedCalls() {
+		t.Run("unsampled parent "+transport, func(t *testing.T) {
+			n := together(t, tracedApps(t)["HTTP"], tracingOn(t, "1"))
+			seen, answered := call(t, n, "callee", unsampledParent)
+			for _, parent := range []string{strings.Fields(seen)[0], answered} {
+				if parent[:35] != unsampledParent[:35] || parent == unsampledParent || !strings.HasSuffix(parent, "-00") {
+					t.Errorf("parent %s", parent)
+				}
+			}
+			if got := slices.Concat(spans(t, n.caller), spans(t, n.callee)); got != nil {
+				t.Errorf("spans %v", got)
+			}
+		})
+	}
+	t.Run("off", func(t *testing.T) {
+		n := together(t, tracedApps(t)["HTTP"], tracingOn(t, "0"))
+		r := n.request(t, "GET", "/v1.0/invoke/callee/method/m", nil)
+		r.Header.Set("traceparent", sampledParent)
+		answer, body := n.do(t, r)
+		if body != sampledParent+" [] []" || answer.Header.Get("Traceparent") != "" {
+			t.Errorf("%s %v", body, answer.Header)
+		}
+		if got := slices.Concat(spans(t, n.caller), spans(t, n.callee)); got != nil || strings.Contains(n.caller.Log.String(), "tracing") {
+			t.Errorf("spans %v, log %s", got, n.caller.Log)
+		}
+	})
+}
+
+// TestSpansOfTheAPI: one call, one span, whose context the answer names; health checks have none.
+func TestSpansOfTheAPI(t *testing.T) {
+	runtimetest.Isolate(t)
+	s := runtimetest.Start(t, "api", tracingOn(t, "1"), runtimetest.Manifests(t, memoryStore))
+	n := &neighbours{caller: s, client: http.DefaultClient}
+	want := map[string]string{}
+	for _, path := range []string{"/v1.0/state/store/k", "/v1.0/metadata", "/v1.0/nothing", "/v1.0/healthz"} {
+		answer, _ := n.do(t, n.request(t, "GET", path, nil))
+		if parent := answer.Header.Get("Traceparent"); parent != "" {
+			want[path] = parent
+		}
+	}
+	var header metadata.MD
+	if _, err := runtimev1.NewDaprClient(dial(t, s.GRPCAddress().String())).GetState(t.Context(), &runtimev1.GetStateRequest{StoreName: "store", Key: "k"}, grpc.Header(&header)); err != nil {
+		t.Fatal(err)
+	}
+	binary := header["grpc-trace-bin"][0]
+	want["/dapr.proto.runtime.v1.Dapr/GetState"] = fmt.Sprintf("00-%x-%x-01", binary[2:18], binary[19:27])
+	got := map[string]string{}
+	for _, span := range spans(t, s) {
+		got[span.Name] = span.parent("01")
+	}
+	if diff := cmp.Diff(want, got); diff != "" || len(got) != 4 {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// TestBadBaggage is refused where spans are made, and passed on as it is elsewhere.
+func TestBadBaggage(t *testing.T) {
+	runtimetest.Isolate(t)
+	for name, option := range map[string]runtimetest.Option{"on": tracingOn(t, "1"), "off": tracingOn(t, "0")} {
+		s := runtimetest.Start(t, name, option, runtimetest.Manifests(t, memoryStore))
+		n := &neighbours{caller: s, client: http.DefaultClient}
+		r := n.request(t, "GET", "/v1.0/state/store/k", nil)
+		r.Header.Set("baggage", "no value")
+		answer, body := n.do(t, r)
+		ctx := metadata.AppendToOutgoingContext(t.Context(), "baggage", "no value")
+		_, err := runtimev1.NewDaprClient(dial(t, s.GRPCAddress().String())).GetState(ctx, &runtimev1.GetStateRequest{StoreName: "store", Key: "k"})
+		want := map[string]string{"on": "400 invalid baggage header: invalid baggage list-member: \"no value\"\n InvalidArgument", "off": "204  OK"}[name]
+		if got := fmt.Sprintf("%d %s %s", answer.StatusCode, body, status.Code(err)); got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+}
