@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -317,4 +318,27 @@ func TestLargeBindings(t *testing.T) {
 			t.Errorf("%v", err)
 		}
 	})
+}
+
+// TestEventThatNeverEnds: an application that does not answer for an event takes the time of the end from nobody else: the
+// log blames no calls that were none.
+func TestEventThatNeverEnds(t *testing.T) {
+	runtimetest.Isolate(t)
+	begun := make(chan struct{}, 10)
+	app := startApplication(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost {
+			begun <- struct{}{}
+			<-r.Context().Done()
+		}
+	})
+	s := runtimetest.Start(t, "hung", appOn(app), runtimetest.Manifests(t, secondly("")), func(c *runtime.Config) { c.Grace = time.Second })
+	<-begun
+	if err := s.Stop(); err != nil && !errors.Is(err, runtime.ErrGrace) {
+		t.Error(err)
+	}
+	for _, untrue := range []string{"gRPC calls are still in flight", "gRPC handlers do not end", "http server: calls were still in flight"} {
+		if strings.Contains(s.Log.String(), untrue) {
+			t.Errorf("the log says: %s", untrue)
+		}
+	}
 }

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/daprd/daprd/pkg/config"
 )
@@ -59,13 +58,8 @@ func (r *Runtime) loadComponents(ctx context.Context) (ending, error) {
 
 // endSubscriptions ends what is brought to callers that hold a stream open, and to the application, unasked.
 func (r *Runtime) endSubscriptions(ctx context.Context) error {
-	if deadline, ok := ctx.Deadline(); ok {
-		// A tenth is left to the servers: an application that does not answer for its messages must not have calls of
-		// others cut short. What it has in hand then is given back to the broker.
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithDeadlineCause(ctx, deadline.Add(-time.Until(deadline)/10), ErrGrace)
-		defer cancel()
-	}
+	ctx, cancel := leaving(ctx)
+	defer cancel()
 	return errors.Join(r.pubsub.Drain(ctx), r.settings.Drain(ctx))
 }
 

@@ -75,3 +75,13 @@ func (i *intake) level(ctx context.Context) error {
 	wait.Wait()
 	return errors.Join(errs...)
 }
+
+// leaving bounds the waiting for what was brought to the application: a tenth of the time is left to the servers, since one
+// that does not answer must not have calls of others cut short.
+func leaving(ctx context.Context) (context.Context, context.CancelFunc) {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return ctx, func() {}
+	}
+	return context.WithDeadlineCause(ctx, deadline.Add(-time.Until(deadline)/10), ErrGrace)
+}

@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"reflect"
@@ -197,7 +198,7 @@ func (l *reloader) reloadResiliencies(resources *config.Resources) {
 	}
 	l.resiliencies = found
 	if l.settled("resiliency", "the changes of the Resiliency resources are refused, what was in force stays: %s", l.heed(found)) {
-		l.log.Infof("resiliency policies in force: %s", strings.Join(l.policies.Names(), ", "))
+		l.log.Infof("resiliency resources in force: %s", cmp.Or(strings.Join(l.policies.Names(), ", "), "none"))
 	}
 }
 
