@@ -78,7 +78,8 @@ func TestFailures(t *testing.T) {
 }
 
 func TestTemplatesThatCannotBeUsed(t *testing.T) {
-	for text, want := range map[string]string{"{{.ID": "unclosed action", "{{.Nobody}}:1": "Nobody", "{{.ID}}": "missing port"} {
+	for text, want := range map[string]string{"{{.ID": "unclosed action", "{{.Nobody}}:1": "Nobody", "{{.ID}}": "missing port",
+		"{{.ID | printf}}:1": "printf", "{{if .ID}}a{{end}}:1": "is unknown: it has .ID, .Namespace and .Port"} {
 		if _, err := kubernetes.New(kubernetes.Settings{Template: text}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", text, err, want)
 		}
