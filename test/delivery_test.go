@@ -250,7 +250,7 @@ func TestPoison(t *testing.T) {
 			t.Errorf("%d lines that it is dropped", n)
 		}
 		eventually(t, "it is counted", func() bool {
-			return strings.Contains(scrape(t, s), `dapr_component_pubsub_ingress_count{app_id="poisoned",component="ps",namespace="",process_status="drop",topic="plain"} 1`)
+			return strings.Contains(scrape(t, s), `dapr_component_pubsub_ingress_count{app_id="poisoned",component="ps",namespace="",process_status="drop",status="drop",topic="plain"} 1`)
 		})
 	})
 }
