@@ -169,7 +169,7 @@ func (p *Proxy) relay(from grpc.ServerStream, target messaging.Target, md metada
 		return p.direct.Open(ctx, target, full, grpc.ForceCodecV2(wire.Codec{}), grpc.CallContentSubtype(subtype(from.Context())))
 	}
 	if guard != nil {
-		return p.guarded(ctx, from, guard, open)
+		return p.guarded(ctx, cancel, from, guard, open)
 	}
 	to, err := open(ctx)
 	if err != nil {

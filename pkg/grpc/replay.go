@@ -8,7 +8,6 @@ import (
 	"sync"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
@@ -30,63 +29,34 @@ func isStream(ctx context.Context) bool {
 // open opens a call at its target.
 type open func(ctx context.Context) (*messaging.Stream, error)
 
-// guarded relays a call under the policies of its target. What is sent again is the first message: once a second one was
-// sent, or the target has answered with a message, the call stands as it is. A timeout holds up to the first message of
-// the answer.
-func (p *Proxy) guarded(ctx context.Context, from grpc.ServerStream, guard *resiliency.Guard, open open) (err error) {
+// guarded relays a call under the policies of its target. cancel ends ctx.
+func (p *Proxy) guarded(ctx context.Context, cancel context.CancelFunc, from grpc.ServerStream, guard *resiliency.Guard, open open) error {
 	full, _ := grpc.MethodFromServerStream(from)
-	part := strings.TrimPrefix(full, "/")
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	if isStream(from.Context()) {
-		var to *messaging.Stream
-		err := guard.Call(ctx, part, func(ctx context.Context) (err error) {
-			to, err = open(ctx)
-			return err
-		})
-		if err != nil {
-			return refusedBy(err)
-		}
-		return p.pass(from, to, cancel)
+	method := strings.TrimPrefix(full, "/")
+	if !isStream(from.Context()) {
+		c := &replayed{open: open, requests: newReplay()}
+		defer func() {
+			cancel() // a message that the target does not take holds up nothing
+			c.requests.end()
+		}()
+		p.uploads.Go(func() { c.requests.read(from, cancel) })
+		return c.answer(from, guard.Call(ctx, method, c.attempt))
 	}
-	c := &replayed{open: open, requests: newReplay()}
-	defer func() {
-		cancel() // a message that the target does not take holds up nothing
-		c.requests.end()
-	}()
-	p.uploads.Go(func() { c.requests.read(from, cancel) })
-	err = guard.Call(ctx, part, c.attempt)
-	if c.to == nil {
+	var to *messaging.Stream
+	err := guard.Call(ctx, method, func(ctx context.Context) (err error) {
+		to, err = open(ctx)
+		return err
+	})
+	if err != nil {
 		return refusedBy(err)
 	}
-	defer func() { c.to.Done(err) }()
-	defer c.first.Free()
-	if err == nil {
-		if err := sendHeader(from, c.header); err != nil {
-			return err
-		}
-		if !c.over {
-			if err := from.SendMsg(&c.first); err != nil {
-				return err
-			}
-			return receive(from, c.to)
-		}
-	} else if errors.As(err, new(*resiliency.TimeoutError)) || errors.As(err, new(*resiliency.OpenError)) {
-		return refusedBy(err)
-	} else if headerErr := sendHeader(from, c.header); headerErr != nil {
-		return headerErr
-	}
-	from.SetTrailer(answered(c.to.Trailer()))
-	return raw(err)
+	return p.pass(from, to, cancel)
 }
 
-// refusedBy is the answer to a call that a policy ended.
+// refusedBy is the answer to a call that the policies have ended, or that never reached its target.
 func refusedBy(err error) error {
-	switch {
-	case errors.As(err, new(*resiliency.OpenError)):
-		return status.Error(codes.Unavailable, err.Error())
-	case errors.As(err, new(*resiliency.TimeoutError)):
-		return status.Error(codes.DeadlineExceeded, err.Error())
+	if code, ok := resiliency.Code(err); ok {
+		return status.Error(code, err.Error())
 	}
 	return raw(err)
 }
@@ -106,7 +76,9 @@ func raw(err error) error {
 	return err
 }
 
-// replayed is a call whose request may be sent again, and the last attempt at it.
+// replayed is a call whose request may be sent again, and the last attempt at it. What is sent again is the first message:
+// once a second one was sent, or the target has answered with a message, the call stands as it is. A timeout holds up to
+// the first message of the answer.
 type replayed struct {
 	open     open
 	requests *replay
@@ -142,6 +114,29 @@ func (c *replayed) attempt(ctx context.Context) error {
 		return sentOn{err}
 	}
 	return err
+}
+
+// answer passes on what the target answered, or why a policy has ended the call.
+func (c *replayed) answer(from grpc.ServerStream, failure error) (err error) {
+	if c.to == nil {
+		return refusedBy(failure)
+	}
+	defer func() { c.to.Done(err) }()
+	defer c.first.Free()
+	if _, ended := resiliency.Code(failure); ended {
+		return refusedBy(failure)
+	}
+	if err := sendHeader(from, c.header); err != nil {
+		return err
+	}
+	if failure == nil && !c.over {
+		if err := from.SendMsg(&c.first); err != nil {
+			return err
+		}
+		return receive(from, c.to)
+	}
+	from.SetTrailer(answered(c.to.Trailer()))
+	return raw(failure)
 }
 
 // replay sends what the client sends to the attempt that is under way, and its first message again to the next one.

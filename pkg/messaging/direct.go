@@ -160,14 +160,10 @@ func failure(id string, err error) error {
 	if errors.As(err, &row) {
 		return row
 	}
-	var late *resiliency.TimeoutError
-	var open *resiliency.OpenError
-	switch {
-	case errors.As(err, &late):
-		return apierr.Invoke.As(http.StatusInternalServerError, codes.DeadlineExceeded).New(id, err)
-	case errors.As(err, &open):
-		return apierr.Invoke.As(http.StatusInternalServerError, codes.Unavailable).New(id, err)
-	case status.Code(err) == codes.PermissionDenied:
+	if code, ok := resiliency.Code(err); ok {
+		return apierr.Invoke.As(http.StatusInternalServerError, code).New(id, err)
+	}
+	if status.Code(err) == codes.PermissionDenied {
 		return apierr.InvokeDenied.New(id, err)
 	}
 	return apierr.Invoke.New(id, err)

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"google.golang.org/grpc/codes"
 )
 
 // OpenError is a call that a circuit breaker did not let through.
@@ -46,6 +48,17 @@ func (e *TimeoutError) Unwrap() error { return context.DeadlineExceeded }
 
 // Final says that what was to be sent is used up.
 func (e *TimeoutError) Final() bool { return e.final }
+
+// Code is the gRPC code for the error of a call that a policy has ended; ok is false for every other error.
+func Code(err error) (code codes.Code, ok bool) {
+	switch {
+	case isOpen(err):
+		return codes.Unavailable, true
+	case errors.As(err, new(*TimeoutError)):
+		return codes.DeadlineExceeded, true
+	}
+	return codes.OK, false
+}
 
 func isOpen(err error) bool {
 	var open *OpenError
