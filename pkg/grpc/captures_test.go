@@ -146,12 +146,17 @@ func TestCapturedState(t *testing.T) {
 	}
 }
 
+// allowAll is a policy that lets every call pass.
+type allowAll struct{}
+
+func (allowAll) Allow(context.Context, string, string) error { return nil }
+
 // callee starts the port for other sidecars in front of an application, and gives its address.
 func callee(t *testing.T, app channel.App) string {
 	t.Helper()
 	slot := new(ready.Slot[channel.App])
 	slot.Fill(app)
-	policy := messaging.AllowAll{}
+	policy := allowAll{}
 	proxy := grpc.NewProxy(grpc.ProxyDeps{Self: messaging.Self{AppID: "callee", Namespace: "default"}, Policy: policy})
 	server := grpc.NewInternal(grpc.InternalDeps{Callee: messaging.NewCallee(messaging.CalleeDeps{AppID: "callee", App: slot, Policy: policy}), Proxy: proxy})
 	l := listen(t)

@@ -46,6 +46,11 @@ func echo(_ context.Context, req *channel.Request) (*channel.Response, error) {
 	return &channel.Response{Status: 200, ContentType: req.ContentType, Body: channel.Body{Bytes: body}}, nil
 }
 
+// allowAll is a policy that lets every call pass.
+type allowAll struct{}
+
+func (allowAll) Allow(context.Context, string, string) error { return nil }
+
 // callee is the side of another sidecar that is called.
 type callee struct {
 	address string
@@ -57,7 +62,7 @@ func startCallee(t testing.TB, appID string, app channel.App) *callee {
 	t.Helper()
 	listener := listen(t)
 	c := &callee{address: listener.Addr().String(), server: newServer()}
-	service := messaging.NewCallee(messaging.CalleeDeps{AppID: appID, App: filled(app), Policy: messaging.AllowAll{}})
+	service := messaging.NewCallee(messaging.CalleeDeps{AppID: appID, App: filled(app), Policy: allowAll{}})
 	c.server.RegisterService(service.ServiceDesc(), service)
 	c.serve(t, listener)
 	return c

@@ -210,7 +210,7 @@ func FuzzPolicyDecidesOnWhatIsDispatched(f *testing.F) {
 			called = other
 		}
 		last = nil
-		err := callLocal(ctx, called, messaging.AllowAll{}, method, verb)
+		err := callLocal(ctx, called, allowAll{}, method, verb)
 		seen := last
 		policy, _ := security.NewPolicy(specOf(rules, ownDefault, global), overHTTP)
 		access.Set(policy)

@@ -108,7 +108,7 @@ func failingCallee(t testing.TB, err error, calls *atomic.Int64) *callee {
 		t.Fatal(lerr)
 	}
 	c := &callee{address: listener.Addr().String(), server: newServer()}
-	desc := messaging.NewCallee(messaging.CalleeDeps{AppID: "callee", App: new(ready.Slot[channel.App]), Policy: messaging.AllowAll{}}).ServiceDesc()
+	desc := messaging.NewCallee(messaging.CalleeDeps{AppID: "callee", App: new(ready.Slot[channel.App]), Policy: allowAll{}}).ServiceDesc()
 	desc.Streams[0].Handler = func(any, grpc.ServerStream) error {
 		calls.Add(1)
 		return err
@@ -324,7 +324,7 @@ func TestOldSidecar(t *testing.T) {
 	}
 	slot := new(ready.Slot[channel.App])
 	slot.Fill(serving(echo))
-	desc := messaging.NewCallee(messaging.CalleeDeps{AppID: "callee", App: slot, Policy: messaging.AllowAll{}}).ServiceDesc()
+	desc := messaging.NewCallee(messaging.CalleeDeps{AppID: "callee", App: slot, Policy: allowAll{}}).ServiceDesc()
 	desc.Streams = nil
 	old := &callee{address: listener.Addr().String(), server: newServer()}
 	old.server.RegisterService(desc, old)

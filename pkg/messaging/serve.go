@@ -23,12 +23,6 @@ type Policy interface {
 	Allow(ctx context.Context, method, verb string) error
 }
 
-// AllowAll is the Policy of a sidecar without access control.
-type AllowAll struct{}
-
-// Allow lets every call pass.
-func (AllowAll) Allow(context.Context, string, string) error { return nil }
-
 // CalleeDeps are what the server's side of service invocation works with.
 type CalleeDeps struct {
 	// AppID names the application beside this sidecar.

@@ -311,7 +311,7 @@ func TestUnaryAnswerLimit(t *testing.T) {
 			c := &callee{address: listener.Addr().String(), server: newServer()}
 			service := messaging.NewCallee(messaging.CalleeDeps{AppID: "callee", App: filled(serving(func(context.Context, *channel.Request) (*channel.Response, error) {
 				return &channel.Response{Status: 200, Body: test.body}, nil
-			})), Policy: messaging.AllowAll{}, MaxBodySize: maxBody})
+			})), Policy: allowAll{}, MaxBodySize: maxBody})
 			c.server.RegisterService(service.ServiceDesc(), service)
 			c.serve(t, listener)
 			answer, err := daprClient(t, c).CallLocal(within(t), internalRequest("m"))

@@ -68,7 +68,7 @@ func TestWithheld(t *testing.T) {
 // startOldPeer is a sidecar that knows calls in one message only.
 func startOldPeer(t *testing.T, app channel.App) *callee {
 	t.Helper()
-	desc := messaging.NewCallee(messaging.CalleeDeps{AppID: "callee", App: filled(app), Policy: messaging.AllowAll{}}).ServiceDesc()
+	desc := messaging.NewCallee(messaging.CalleeDeps{AppID: "callee", App: filled(app), Policy: allowAll{}}).ServiceDesc()
 	desc.Streams = nil
 	listener := listen(t)
 	c := &callee{address: listener.Addr().String(), server: newServer()}
