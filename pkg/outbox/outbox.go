@@ -9,6 +9,7 @@ import (
 	"io"
 	"maps"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -112,19 +113,15 @@ func (s *Service) enter(b *box) {
 		in = &inbox{subscription: s.deps.PubSub.SubscribeOwn(b.lane.pubSub, b.lane.topic, s.receive(b.lane))}
 		s.inboxes[b.lane] = in
 	}
-	in.boxes = append(in.boxes[:len(in.boxes):len(in.boxes)], b)
+	in.boxes = append(slices.Clip(in.boxes), b)
 }
 
 // leave takes a store off its lane. The last one ends the subscription; events in hand finish, the broker keeps others.
 func (s *Service) leave(b *box) {
 	in := s.inboxes[b.lane]
-	var rest []*box
-	for _, other := range in.boxes {
-		if other != b {
-			rest = append(rest, other)
-		}
-	}
-	if in.boxes = rest; len(rest) == 0 {
+	// A copy: whoever looks for a marker has the list in hand.
+	in.boxes = slices.DeleteFunc(slices.Clone(in.boxes), func(other *box) bool { return other == b })
+	if len(in.boxes) == 0 {
 		delete(s.inboxes, b.lane)
 		in.subscription.EndLater()
 	}
@@ -134,22 +131,13 @@ func (s *Service) leave(b *box) {
 func (s *Service) Close(ctx context.Context) error {
 	s.mu.Lock()
 	s.closed = true
-	ending := maps.Clone(s.inboxes)
+	ending := slices.Collect(maps.Values(s.inboxes))
 	s.mu.Unlock()
 	s.stop()
-	var (
-		wait sync.WaitGroup
-		mu   sync.Mutex
-		errs []error
-	)
-	for _, in := range ending {
-		wait.Go(func() {
-			if err := in.subscription.End(ctx); err != nil {
-				mu.Lock()
-				defer mu.Unlock()
-				errs = append(errs, err)
-			}
-		})
+	var wait sync.WaitGroup
+	errs := make([]error, len(ending))
+	for i, in := range ending {
+		wait.Go(func() { errs[i] = in.subscription.End(ctx) })
 	}
 	wait.Wait()
 	return errors.Join(errs...)

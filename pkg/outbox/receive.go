@@ -64,14 +64,14 @@ func (s *Service) complain(l lane, err error) {
 		s.complaints[l] = complaint{at: time.Now()}
 	}
 	s.mu.Unlock()
+	text := fmt.Sprintf("an event of the outbox waits on topic %s of pubsub %s and is tried again: %s", l.topic, l.pubSub, err)
 	switch {
 	case quiet:
-		s.deps.Log.Debugf("an event of the outbox waits on topic %s of pubsub %s and is tried again: %s", l.topic, l.pubSub, err)
+		s.deps.Log.Debug(text)
 	case c.more == 0:
-		s.deps.Log.Warnf("an event of the outbox waits on topic %s of pubsub %s and is tried again: %s", l.topic, l.pubSub, err)
+		s.deps.Log.Warn(text)
 	default:
-		s.deps.Log.Warnf("an event of the outbox waits on topic %s of pubsub %s and is tried again: %s; events had to wait %d times more in the last %s",
-			l.topic, l.pubSub, err, c.more, time.Since(c.at).Round(time.Second))
+		s.deps.Log.Warnf("%s; events had to wait %d times more in the last %s", text, c.more, time.Since(c.at).Round(time.Second))
 	}
 }
 

@@ -43,9 +43,9 @@ func (s *Service) Add(name string, store Store, settings Settings) error {
 	if err := s.Admit(name, settings); err != nil {
 		return err
 	}
-	s.log(name, settings)
+	s.log(name, store, settings)
 	s.stores.Put(name, s.component(name, store, settings))
-	s.publish(name, store, settings)
+	s.publish(name, store, settings.Outbox)
 	return nil
 }
 
@@ -62,9 +62,9 @@ func (s *Service) Admit(name string, settings Settings) error {
 // done, or ctx ends. What Admit refuses must not come. The error is that of the closing.
 func (s *Service) Replace(ctx context.Context, name string, store Store, settings Settings) error {
 	s.change.Lock()
-	s.log(name, settings)
+	s.log(name, store, settings)
 	old := s.stores.Swap(name, s.component(name, store, settings))
-	s.publish(name, store, settings)
+	s.publish(name, store, settings.Outbox)
 	s.change.Unlock()
 	return retire(ctx, old)
 }
@@ -74,9 +74,7 @@ func (s *Service) Replace(ctx context.Context, name string, store Store, setting
 func (s *Service) Remove(ctx context.Context, name string) error {
 	s.change.Lock()
 	old := s.stores.Remove(name)
-	if s.deps.Outbox != nil {
-		s.deps.Outbox.Follow(name, nil, s)
-	}
+	s.publish(name, nil, nil)
 	s.change.Unlock()
 	return retire(ctx, old)
 }
@@ -104,7 +102,7 @@ func (s *Service) component(name string, store Store, settings Settings) *compon
 	return c
 }
 
-func (s *Service) log(name string, settings Settings) {
+func (s *Service) log(name string, store Store, settings Settings) {
 	if s.deps.Log == nil {
 		return
 	}
@@ -114,18 +112,19 @@ func (s *Service) log(name string, settings Settings) {
 	if settings.Encrypted() {
 		s.deps.Log.Infof("automatic encryption enabled for state store %s", name)
 	}
-}
-
-// publish tells the outbox of a store.
-func (s *Service) publish(name string, store Store, settings Settings) {
-	if s.deps.Outbox == nil {
-		return
-	}
 	if _, ok := store.(Transactor); !ok && settings.Outbox != nil {
 		s.deps.Log.Warnf("the outbox of state store %s has no effect: it publishes what transactions write, and this store has none", name)
-		settings.Outbox = nil
 	}
-	s.deps.Outbox.Follow(name, settings.Outbox, s)
+}
+
+// publish tells the outbox of a store, nil for one that has gone; without transactions there is nothing to publish.
+func (s *Service) publish(name string, store Store, settings *OutboxSettings) {
+	if _, ok := store.(Transactor); !ok {
+		settings = nil
+	}
+	if s.deps.Outbox != nil {
+		s.deps.Outbox.Follow(name, settings, s)
+	}
 }
 
 // Stores describes the stores in service, in the order of their names.
