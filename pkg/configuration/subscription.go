@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -18,15 +17,12 @@ import (
 )
 
 const (
-	// maxSubscriptions bounds the subscriptions of a sidecar: each holds a goroutine and, at most stores, a connection.
-	maxSubscriptions = 1000
 	// firstPause and longestPause bound the pauses of a subscription whose store is lost.
 	firstPause   = 100 * time.Millisecond
 	longestPause = 2 * time.Second
 )
 
 var (
-	errTooMany = fmt.Errorf("there are %d subscriptions already, and no more are kept; unsubscribe those that are not needed", maxSubscriptions)
 	errEnding  = errors.New("the sidecar is shutting down")
 	errStopped = errors.New("the store has ended it without an error")
 	// ErrUnknown is an id that no subscription has.
@@ -160,94 +156,6 @@ func (s *Service) subscribe(ctx context.Context, sub *subscription) (*subscripti
 	return sub, nil
 }
 
-// keep makes the subscription known. Where there are too many, one of the application takes the place of its oldest for
-// the same items: an application that started again has forgotten that, and would be refused for ever.
-func (s *Service) keep(sub *subscription) error {
-	for {
-		twin, err := s.tryKeep(sub)
-		if twin == nil {
-			return err
-		}
-		s.deps.Log.Infof("there are %d configuration subscriptions: %s of the application to %s gives way to %s for the same items",
-			maxSubscriptions, twin.id, sub.store, sub.id)
-		twin.finish()
-	}
-}
-
-// tryKeep gives the subscription that is to give way first, if there is one.
-func (s *Service) tryKeep(sub *subscription) (twin *subscription, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch {
-	case s.ended:
-		return nil, errEnding
-	case len(s.subscriptions) < maxSubscriptions:
-		s.subscriptions[sub.id] = sub
-		return nil, nil
-	case sub.app:
-		for _, one := range s.subscriptions {
-			if one.like(sub) && (twin == nil || one.began.Before(twin.began)) {
-				twin = one
-			}
-		}
-	}
-	if twin == nil {
-		err = errTooMany
-	}
-	return twin, err
-}
-
-// like says that both bring the same items to the application.
-func (b *subscription) like(o *subscription) bool {
-	return b.app && o.app && b.store == o.store && slices.Equal(b.keys, o.keys) && maps.Equal(b.metadata, o.metadata)
-}
-
-func (s *Service) forget(id string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.subscriptions, id)
-}
-
-// outage is the time in which subscriptions of a store are lost.
-type outage struct {
-	lost        int
-	since, told time.Time
-}
-
-// lost says that a subscription is lost, or could not be made again; first that it was not lost before. A line tells of
-// the store's first one, and another of each minute that it lasts.
-func (s *Service) lost(store string, first bool, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	now := time.Now()
-	o := s.outages[store]
-	if o == nil {
-		o = &outage{since: now}
-		s.outages[store] = o
-	}
-	if first {
-		o.lost++
-	}
-	if now.Sub(o.told) >= time.Minute {
-		o.told = now
-		s.deps.Log.Warnf("subscriptions to configuration store %s are lost and tried again: %s", store, err)
-	}
-}
-
-// regained says that a lost subscription is made again, or has ended. A line tells that the last one is made.
-func (s *Service) regained(store string, made bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	o := s.outages[store]
-	if o.lost--; o.lost > 0 {
-		return
-	}
-	delete(s.outages, store)
-	if made {
-		s.deps.Log.Infof("subscriptions to configuration store %s are made again, after %s", store, time.Since(o.since).Round(time.Millisecond))
-	}
-}
-
 // finish ends the subscription and waits until nothing is left of it.
 func (b *subscription) finish() {
 	b.end()
@@ -368,119 +276,11 @@ func (b *subscription) establish(ctx context.Context, c *component) (ended <-cha
 	})
 }
 
-// listen remembers what the store tells of, until compare.
-func (b *subscription) listen() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.heard = map[string]struct{}{}
-}
-
-// compare learns the items that were read, the first time, and later tells those that differ from what is known.
-func (b *subscription) compare(items map[string]Item) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	differ := map[string]Item{}
-	for key, item := range items {
-		if known, ok := b.known[key]; !ok && !item.gone() || ok && known != item.hash() {
-			differ[key] = item
-		}
-	}
-	for key := range b.known {
-		if _, ok := items[key]; !ok {
-			differ[key] = Item{}
-		}
-	}
-	for key := range b.heard {
-		delete(differ, key)
-	}
-	b.heard = nil
-	b.note(differ)
-	if b.read {
-		b.queue(differ)
-	}
-	b.read = true
-}
-
-// note remembers items as known. The caller has mu.
-func (b *subscription) note(items map[string]Item) {
-	for key, item := range items {
-		if item.gone() {
-			delete(b.known, key)
-		} else {
-			b.known[key] = item.hash()
-		}
-	}
-}
-
 // renew begins anew at the store that is in service now.
 func (b *subscription) renew() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.again != nil {
 		b.again()
-	}
-}
-
-// change keeps what the store tells until it is taken.
-func (b *subscription) change(items map[string]Item) {
-	items = textual(items)
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.note(items)
-	if b.heard != nil {
-		for key := range items {
-			b.heard[key] = struct{}{}
-		}
-	}
-	b.queue(items)
-}
-
-// queue keeps items until they are taken. The caller has mu.
-func (b *subscription) queue(items map[string]Item) {
-	if len(items) == 0 {
-		return
-	}
-	if b.changed == nil {
-		b.changed = make(map[string]Item, len(items))
-	}
-	for _, key := range slices.Sorted(maps.Keys(items)) {
-		if _, waits := b.changed[key]; !waits {
-			b.turns = append(b.turns, key)
-		}
-		b.changed[key] = items[key]
-	}
-	select {
-	case b.arrived <- struct{}{}:
-	default:
-	}
-}
-
-// next takes the item whose turn it is.
-func (b *subscription) next() (key string, item Item, ok bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if len(b.turns) == 0 {
-		b.changed, b.turns = nil, nil
-		return "", Item{}, false
-	}
-	key, b.turns = b.turns[0], b.turns[1:]
-	item = b.changed[key]
-	delete(b.changed, key)
-	return key, item, true
-}
-
-// deliver hands changes over until the subscription ends.
-func (b *subscription) deliver(send func(id string, items map[string]Item) error) error {
-	for {
-		select {
-		case <-b.ctx.Done():
-			return nil
-		case <-b.arrived:
-		}
-		for key, item, ok := b.next(); ok && b.ctx.Err() == nil; key, item, ok = b.next() {
-			if err := send(b.id, map[string]Item{key: item}); err != nil {
-				return err
-			}
-		}
 	}
 }
