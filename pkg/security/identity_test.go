@@ -154,6 +154,23 @@ func TestPeers(t *testing.T) {
 	}
 }
 
+// TestOldTLS: neither side speaks less than TLS 1.2.
+func TestOldTLS(t *testing.T) {
+	i, _ := identityOf(t, securitytest.New(cartID))
+	obtained(t, i)
+	cart := Peer{Namespace: "default", AppID: "cart"}
+	old := func(c *tls.Config) *tls.Config {
+		c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS11
+		return c
+	}
+	if serverErr, _ := shake(t, i.ServerConfig(), old(i.ClientConfig(cart))); serverErr == nil {
+		t.Error("the server takes TLS 1.1")
+	}
+	if _, clientErr := shake(t, old(i.ServerConfig()), i.ClientConfig(cart)); clientErr == nil {
+		t.Error("the client takes TLS 1.1")
+	}
+}
+
 // TestRenewal: a certificate is renewed at about half of its lifetime, and the one in use stays until there is another.
 func TestRenewal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
