@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"net"
 	"time"
 
@@ -42,7 +43,14 @@ func pause(ctx context.Context, d time.Duration) bool {
 // away says that an error is about reaching a server, so that another try may go better. What a server answers, and
 // what is wrong with a manifest, would be the same again.
 func away(err error) bool {
-	var network net.Error
+	var (
+		network net.Error
+		file    *fs.PathError
+	)
+	// What the system says of a file counts as a net.Error, too, and is none.
+	if errors.As(err, &file) {
+		return false
+	}
 	return errors.As(err, &network) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
 		errors.Is(err, context.DeadlineExceeded) || status.Code(err) == codes.Unavailable
 }
