@@ -90,6 +90,16 @@ func (s *Shelf[T]) Look(name string) (value T, ok bool) {
 	return value, ok
 }
 
+// Find is the name of a value for which is says so; of several the first by name.
+func (s *Shelf[T]) Find(is func(T) bool) (found string, ok bool) {
+	for name, h := range s.load() {
+		if (!ok || name < found) && is(h.Value) {
+			found, ok = name, true
+		}
+	}
+	return found, ok
+}
+
 // Names are those in use, sorted.
 func (s *Shelf[T]) Names() []string { return slices.Sorted(maps.Keys(s.load())) }
 

@@ -33,6 +33,8 @@ type Service struct {
 	stores ready.Shelf[*component]
 	// change is held while stores are added, replaced and removed: of those for actors there is one at most.
 	change sync.Mutex
+	// actorsChanged is told when the store for actors may be another; nil is told nothing.
+	actorsChanged func()
 	// requests keeps reads of single keys free of an allocation for the request.
 	requests sync.Pool
 }

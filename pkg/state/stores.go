@@ -35,6 +35,14 @@ type Description struct {
 // Add puts a store into service under name. The Service closes it at the end. It refuses a name that is in
 // service already, and a second store for actors.
 func (s *Service) Add(name string, store Store, settings Settings) error {
+	if err := s.add(name, store, settings); err != nil {
+		return err
+	}
+	s.tellActors()
+	return nil
+}
+
+func (s *Service) add(name string, store Store, settings Settings) error {
 	s.change.Lock()
 	defer s.change.Unlock()
 	if _, taken := s.stores.Look(name); taken {
@@ -66,6 +74,7 @@ func (s *Service) Replace(ctx context.Context, name string, store Store, setting
 	old := s.stores.Swap(name, s.component(name, store, settings))
 	s.publish(name, store, settings.Outbox)
 	s.change.Unlock()
+	s.tellActors()
 	return retire(ctx, old)
 }
 
@@ -76,6 +85,7 @@ func (s *Service) Remove(ctx context.Context, name string) error {
 	old := s.stores.Remove(name)
 	s.publish(name, nil, nil)
 	s.change.Unlock()
+	s.tellActors()
 	return retire(ctx, old)
 }
 
@@ -153,12 +163,7 @@ func (s *Service) Features(name string) []string {
 
 // ActorStore is the name of the store that holds the state of actors, if there is one.
 func (s *Service) ActorStore() (string, bool) {
-	for _, name := range s.stores.Names() {
-		if c, ok := s.stores.Look(name); ok && c.settings.ActorStateStore {
-			return name, true
-		}
-	}
-	return "", false
+	return s.stores.Find(func(c *component) bool { return c.settings.ActorStateStore })
 }
 
 // Close takes every store out of service and closes those that hold anything. Errors are joined.
