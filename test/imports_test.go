@@ -16,8 +16,8 @@ const module = "github.com/daprd/daprd/"
 // their path below the module; "…/" at the end stands for everything below.
 var levels = [][]string{
 	0:  {"pkg/apierr", "pkg/config", "pkg/jsontext", "pkg/ready", "pkg/listen", "pkg/logging", "pkg/metrics", "pkg/proto/…", "pkg/version"},
-	1:  {"pkg/cloudevent", "pkg/tracing", "pkg/resiliency", "pkg/security", "pkg/nameresolution/…", "pkg/sentry"},
-	2:  {"pkg/middleware"},
+	1:  {"pkg/cloudevent", "pkg/tracing", "pkg/resiliency", "pkg/security", "pkg/nameresolution/…", "pkg/cluster", "pkg/process"},
+	2:  {"pkg/middleware", "pkg/sentry", "pkg/injector"},
 	3:  {"pkg/channel"},
 	4:  {"pkg/state", "pkg/pubsub", "pkg/secrets", "pkg/configuration", "pkg/lock", "pkg/crypto", "pkg/messaging"},
 	5:  {"pkg/bindings", "pkg/actors", "pkg/outbox"},

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/daprd/daprd/pkg/process"
 	"github.com/daprd/daprd/pkg/runtime"
 )
 
@@ -44,7 +45,7 @@ func (e *usageError) Unwrap() error { return e.cause }
 func parse(arguments []string, getenv func(string) string, stderr io.Writer) (runtime.Config, action, error) {
 	f := newFlags()
 	f.set.SetOutput(stderr)
-	if err := f.set.Parse(doubleDashes(f.set, arguments)); err != nil {
+	if err := f.set.Parse(process.DoubleDashes(f.set, arguments)); err != nil {
 		if errors.Is(err, pflag.ErrHelp) {
 			err = nil
 		}
@@ -69,38 +70,6 @@ func (f *flags) waiting() (runtime.Config, action, error) {
 		return runtime.Config{}, actionHelp, &usageError{err, f.usage()}
 	}
 	return runtime.Config{HTTPPort: port}, actionWait, nil
-}
-
-// doubleDashes makes --app-id of -app-id: Dapr's CLI and injector use both forms. Values of flags stay as
-// they are, -1 for one.
-func doubleDashes(set *pflag.FlagSet, arguments []string) []string {
-	doubled := make([]string, 0, len(arguments))
-	isValue := false
-	for i, a := range arguments {
-		switch {
-		case isValue:
-			isValue = false
-			doubled = append(doubled, a)
-			continue
-		case a == "--":
-			return append(doubled, arguments[i:]...)
-		case len(a) > 2 && a[0] == '-' && a[1] != '-':
-			a = "-" + a
-		}
-		doubled = append(doubled, a)
-		isValue = wantsValue(set, a)
-	}
-	return doubled
-}
-
-// wantsValue says whether the next argument belongs to this one.
-func wantsValue(set *pflag.FlagSet, argument string) bool {
-	name, long := strings.CutPrefix(argument, "--")
-	if !long || strings.Contains(name, "=") {
-		return false
-	}
-	flag := set.Lookup(name)
-	return flag != nil && flag.NoOptDefVal == ""
 }
 
 // flags are the values of the command line as they were written.

@@ -1,15 +1,15 @@
 package main
 
 import (
-	"errors"
-	"fmt"
-	"math"
 	"strings"
 
 	"github.com/spf13/pflag"
 
+	"github.com/daprd/daprd/pkg/process"
 	"github.com/daprd/daprd/pkg/sentry"
 )
+
+const about = "sentry is the certificate authority of a mesh: it signs the certificates by which sidecars know each other."
 
 // flags are what the command line says.
 type flags struct {
@@ -22,29 +22,15 @@ type flags struct {
 	notInUse []string
 }
 
-// usageError is a command line that cannot be read, or without cause one that asks for help; the usage text goes
-// with it.
-type usageError struct {
-	cause error
-	usage string
-}
-
-func (e *usageError) Error() string { return fmt.Sprint(e.cause) }
-func (e *usageError) Unwrap() error { return e.cause }
-
-// parse reads the arguments without the program's name, and the environment through getenv. Its error is a
-// *usageError.
-func parse(arguments []string, getenv func(string) string) (*flags, error) {
+// parse reads the arguments without the program's name, and the environment through getenv.
+func parse(arguments []string, getenv func(string) string) (*flags, *process.UsageError) {
 	f := newFlags(getenv)
-	if err := f.set.Parse(arguments); err != nil {
-		if errors.Is(err, pflag.ErrHelp) {
-			err = nil
-		}
-		return nil, f.misuse(err)
+	if misuse := process.Parse(f.set, about, arguments); misuse != nil {
+		return nil, misuse
 	}
 	for name, port := range map[string]int{"port": f.cfg.Port, "healthz-port": f.cfg.HealthPort, "metrics-port": f.cfg.MetricsPort} {
-		if port < 0 || port > math.MaxUint16 {
-			return nil, f.misuse(fmt.Errorf("invalid value for --%s: %d is no port", name, port))
+		if err := process.CheckPort(name, port); err != nil {
+			return nil, process.Misuse(f.set, about, err)
 		}
 	}
 	f.cfg.Mode = mode(f.mode, getenv)
@@ -75,8 +61,7 @@ func mode(text string, getenv func(string) string) sentry.Mode {
 }
 
 func newFlags(getenv func(string) string) *flags {
-	f := &flags{set: pflag.NewFlagSet("sentry", pflag.ContinueOnError)}
-	f.set.Usage = func() {}
+	f := &flags{set: process.NewFlagSet("sentry")}
 	s, c := f.set, &f.cfg
 	s.StringVar(&f.mode, "mode", string(sentry.Standalone), "where it runs: standalone or kubernetes")
 	s.StringVar(&c.TrustDomain, "trust-domain", sentry.DefaultTrustDomain, "the trust domain of the control plane")
@@ -115,9 +100,4 @@ func (f *flags) later() {
 // later says whether a flag is one of those.
 func later(name string) bool {
 	return strings.HasPrefix(name, "jw") || strings.HasPrefix(name, "oidc-")
-}
-
-func (f *flags) misuse(cause error) *usageError {
-	return &usageError{cause, "sentry is the certificate authority of a mesh: it signs the certificates by which sidecars know each other.\n\n" +
-		"Usage: sentry [flags]\n\n" + f.set.FlagUsagesWrapped(120)}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/daprd/daprd/pkg/process"
 	"github.com/daprd/daprd/pkg/sentry"
 )
 
@@ -44,6 +45,7 @@ func TestFlags(t *testing.T) {
 			c.Mode, c.Namespace, c.Configuration = sentry.Kubernetes, "dapr-system", "daprsystem"
 		}, nil},
 		"another mode elsewhere": {"--mode pod", nil, func(*sentry.Config) {}, nil},
+		"one dash":               {"-port 1 -healthz-port=2", nil, func(c *sentry.Config) { c.Port, c.HealthPort = 1, 2 }, nil},
 		"ports": {"--port 1 --healthz-port 2 --metrics-port 3 --listen-address 127.0.0.1", nil, func(c *sentry.Config) {
 			c.Port, c.HealthPort, c.MetricsPort, c.ListenAddress = 1, 2, 3, "127.0.0.1"
 		}, nil},
@@ -79,12 +81,12 @@ func TestExits(t *testing.T) {
 		code           int
 		stdout, stderr string // what must be in it
 	}{
-		"version":      {"--version", exitOK, "edge", ""},
-		"help":         {"--help", exitOK, "--issuer-credentials", ""},
-		"unknown flag": {"--colour red", exitUsage, "", "unknown flag: --colour"},
-		"no port":      {"--port 70000", exitUsage, "", "invalid value for --port: 70000 is no port"},
-		"log level":    {"--log-level loud", exitUsage, "", "invalid value for --log-level: loud"},
-		"no start":     {"--config /no/such --trust-domain td", exitFailure, `Fatal error from sentry: loading default config. couldn't find config name \"/no/such\"`, ""},
+		"version":      {"--version", process.OK, "edge", ""},
+		"help":         {"--help", process.OK, "--issuer-credentials", ""},
+		"unknown flag": {"--colour red", process.Usage, "", "unknown flag: --colour"},
+		"no port":      {"--port 70000", process.Usage, "", "invalid value for --port: 70000 is no port"},
+		"log level":    {"--log-level loud", process.Usage, "", "invalid value for --log-level: loud"},
+		"no start":     {"--config /no/such --trust-domain td", process.Failure, `Fatal error from sentry: loading default config. couldn't find config name \"/no/such\"`, ""},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -114,7 +116,7 @@ func TestSignal(t *testing.T) {
 	}()
 	arguments := []string{"--issuer-credentials", t.TempDir(), "--listen-address", "127.0.0.1", "--healthz-listen-address", "127.0.0.1",
 		"--port", "0", "--healthz-port", "0", "--enable-metrics=false"}
-	if code := run(arguments, started, &stderr); code != exitOK {
+	if code := run(arguments, started, &stderr); code != process.OK {
 		t.Errorf("exit code %d", code)
 	}
 	for _, line := range []string{"Received signal 'terminated'; beginning shutdown", "Sentry shut down gracefully"} {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 
+	"github.com/daprd/daprd/pkg/cluster"
 	sentryv1 "github.com/daprd/daprd/pkg/proto/sentry/v1"
 )
 
@@ -27,7 +28,7 @@ const legacyAudience = "dapr.io/sentry"
 // pods believes the token of a pod's service account: the API server says whether it is one, the pod who it is. Texts
 // and their order are those of Dapr 1.18.
 type pods struct {
-	cluster *cluster
+	cluster *cluster.Client
 	own     identity
 }
 
@@ -51,7 +52,7 @@ func (v *pods) validate(ctx context.Context, request *sentryv1.SignCertificateRe
 		return none, err
 	}
 	var found pod
-	if err := v.cluster.get(ctx, &found, "api", "v1", "namespaces", who.namespace, "pods", who.pod); err != nil {
+	if err := v.cluster.Get(ctx, &found, "api", "v1", "namespaces", who.namespace, "pods", who.pod); err != nil {
 		return none, judged("failed to get pod of identity", err)
 	}
 	switch {
@@ -74,7 +75,7 @@ func (v *pods) validate(ctx context.Context, request *sentryv1.SignCertificateRe
 
 // judged is the text for one who asks, which tells apart what was decided and what could not be found out.
 func judged(text string, err error) error {
-	if denied(err) {
+	if cluster.Denied(err) {
 		return fmt.Errorf("%s: %w", text, err)
 	}
 	return fmt.Errorf("%w: %s: %w", errUnavailable, text, err)
@@ -104,7 +105,7 @@ func (v *pods) review(ctx context.Context, token string) (who account, err error
 	review := tokenReview{APIVersion: "authentication.k8s.io/v1", Kind: "TokenReview"}
 	review.Spec.Token, review.Spec.Audiences = token, []string{legacyAudience, v.own.id.String()}
 	var answer tokenReview
-	if err := v.cluster.do(ctx, http.MethodPost, review, &answer, "apis", "authentication.k8s.io", "v1", "tokenreviews"); err != nil {
+	if err := v.cluster.Do(ctx, http.MethodPost, review, &answer, "apis", "authentication.k8s.io", "v1", "tokenreviews"); err != nil {
 		return who, judged("token review failed", err)
 	}
 	switch {
@@ -165,7 +166,7 @@ func (v *pods) trustDomain(ctx context.Context, name, namespace string) (spiffei
 	if name == "" {
 		return trustDomain("")
 	}
-	found, err := v.cluster.configuration(ctx, namespace, name)
+	found, err := v.cluster.Configuration(ctx, namespace, name)
 	if err != nil {
 		return spiffeid.TrustDomain{}, judged("failed to get configuration", err)
 	}

@@ -3,10 +3,11 @@ package sentry
 import (
 	"context"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"net/http"
 	"time"
+
+	"github.com/daprd/daprd/pkg/cluster"
 )
 
 // bundleName is that of the Secret, and of the ConfigMap with the trust anchors alone.
@@ -26,7 +27,7 @@ func (o object) data() map[string]any {
 
 // secret keeps the bundle in a Secret, and publishes its anchors in a ConfigMap. Both must exist.
 type secret struct {
-	cluster   *cluster
+	cluster   *cluster.Client
 	namespace string
 	names     names
 
@@ -50,10 +51,10 @@ func (s *secret) wait(ctx context.Context, interval time.Duration) {
 
 func (s *secret) load(ctx context.Context) (c texts, err error) {
 	s.held, s.published = object{}, object{}
-	if err := s.cluster.get(ctx, &s.held, s.path("secrets")...); err != nil {
+	if err := s.cluster.Get(ctx, &s.held, s.path("secrets")...); err != nil {
 		return texts{}, fmt.Errorf("Secret %s in namespace %s: %w", bundleName, s.namespace, err)
 	}
-	if err := s.cluster.get(ctx, &s.published, s.path("configmaps")...); err != nil {
+	if err := s.cluster.Get(ctx, &s.published, s.path("configmaps")...); err != nil {
 		return texts{}, fmt.Errorf("ConfigMap %s in namespace %s: %w", bundleName, s.namespace, err)
 	}
 	for _, p := range s.names.parts(&c) {
@@ -100,8 +101,8 @@ func (s *secret) save(ctx context.Context, c texts) error {
 // update replaces an object unless it has changed since it was read; another replica may have been faster.
 func (s *secret) update(ctx context.Context, resource string, o *object) error {
 	stored := object{}
-	err := s.cluster.do(ctx, http.MethodPut, *o, &stored, s.path(resource)...)
-	if answer := new(answerError); errors.As(err, &answer) && answer.code == http.StatusConflict {
+	err := s.cluster.Do(ctx, http.MethodPut, *o, &stored, s.path(resource)...)
+	if cluster.Is(err, http.StatusConflict) {
 		return errConflict
 	}
 	if err != nil {

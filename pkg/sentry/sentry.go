@@ -9,11 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
-	"sync"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/sirupsen/logrus"
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	"google.golang.org/grpc"
@@ -21,6 +18,7 @@ import (
 
 	"github.com/daprd/daprd/pkg/listen"
 	"github.com/daprd/daprd/pkg/logging"
+	"github.com/daprd/daprd/pkg/process"
 	sentryv1 "github.com/daprd/daprd/pkg/proto/sentry/v1"
 	"github.com/daprd/daprd/pkg/version"
 )
@@ -116,29 +114,18 @@ func (s *Sentry) runAt(ctx context.Context, at *surroundings) error {
 
 // serve has all servers at work until ctx ends or one of them cannot go on.
 func (s *Sentry) serve(ctx context.Context, ca *authority, validators validators) error {
-	serving, stop := context.WithCancelCause(ctx)
-	var work sync.WaitGroup
-	start := func(run func() error) {
-		work.Go(func() {
-			if err := run(); err != nil {
-				stop(err)
-			}
-		})
-	}
-	err := s.serveBeside(serving, start)
-	if err == nil {
-		err = s.serveCA(serving, start, ca, validators)
-	}
-	stop(err)
-	work.Wait()
-	if err == nil && ctx.Err() == nil {
-		return context.Cause(serving)
-	}
-	return err
+	return process.Together(ctx, func(ctx context.Context, start process.Start) (err error) {
+		shown := process.Observed{HealthListenAddress: s.cfg.HealthListenAddress, HealthPort: s.cfg.HealthPort,
+			EnableMetrics: s.cfg.EnableMetrics, MetricsListenAddress: s.cfg.MetricsListenAddress, MetricsPort: s.cfg.MetricsPort}
+		if s.health, s.scrape, err = shown.Serve(ctx, start, s.log, s.ready, s.metrics.registry); err != nil {
+			return err
+		}
+		return s.serveCA(ctx, start, ca, validators)
+	})
 }
 
 // serveCA signs until ctx ends; then the calls in flight have the grace period.
-func (s *Sentry) serveCA(ctx context.Context, start func(func() error), ca *authority, validators validators) error {
+func (s *Sentry) serveCA(ctx context.Context, start process.Start, ca *authority, validators validators) error {
 	listeners, err := listen.TCP(ctx, []string{s.cfg.ListenAddress}, s.cfg.Port, s.log)
 	if err != nil {
 		return err
@@ -158,47 +145,4 @@ func (s *Sentry) serveCA(ctx context.Context, start func(func() error), ca *auth
 	grpcServer.GracefulStop()
 	end.Stop()
 	return nil
-}
-
-// serveBeside serves health and metrics.
-func (s *Sentry) serveBeside(ctx context.Context, start func(func() error)) (err error) {
-	health := http.NewServeMux()
-	health.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) {
-		select {
-		case <-s.ready:
-		default:
-			w.WriteHeader(http.StatusServiceUnavailable)
-		}
-	})
-	if s.health, err = s.serveHTTP(ctx, start, s.cfg.HealthListenAddress, s.cfg.HealthPort, health); err != nil {
-		return fmt.Errorf("health server: %w", err)
-	}
-	s.log.Infof("Healthz server is listening on %s", s.health)
-	if !s.cfg.EnableMetrics {
-		return nil
-	}
-	if s.scrape, err = s.serveHTTP(ctx, start, s.cfg.MetricsListenAddress, s.cfg.MetricsPort,
-		promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{})); err != nil {
-		return fmt.Errorf("metrics server: %w", err)
-	}
-	s.log.Infof("metrics server started on %s/", s.scrape)
-	return nil
-}
-
-// serveHTTP serves until ctx ends.
-func (s *Sentry) serveHTTP(ctx context.Context, start func(func() error), address string, port int, handler http.Handler) (net.Addr, error) {
-	listeners, err := listen.TCP(ctx, []string{address}, port, s.log)
-	if err != nil {
-		return nil, err
-	}
-	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
-	start(func() error {
-		stop := context.AfterFunc(ctx, func() { _ = server.Close() })
-		defer stop()
-		if err := server.Serve(listeners[0]); !errors.Is(err, http.ErrServerClosed) {
-			return err
-		}
-		return nil
-	})
-	return listeners[0].Addr(), nil
 }

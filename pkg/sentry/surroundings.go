@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/daprd/daprd/pkg/cluster"
 	"github.com/daprd/daprd/pkg/config"
 )
 
@@ -42,20 +43,20 @@ func (s *Sentry) standalone() (*surroundings, error) {
 }
 
 func (s *Sentry) kubernetes(ctx context.Context) (*surroundings, error) {
-	cluster, err := newCluster(s.cfg.Kubeconfig)
+	api, err := cluster.New(s.cfg.Kubeconfig, "dapr-sentry")
 	if err != nil {
 		return nil, err
 	}
-	found, err := cluster.configuration(ctx, s.own.namespace, s.cfg.Configuration)
+	found, err := api.Configuration(ctx, s.own.namespace, s.cfg.Configuration)
 	if err != nil {
-		_ = cluster.close()
+		_ = api.Close()
 		return nil, s.noConfiguration(err)
 	}
 	return &surroundings{
 		mtls:      found.Spec.MTLS,
-		validator: &pods{cluster, s.own},
-		store:     &secret{cluster: cluster, namespace: s.own.namespace, names: newNames(&s.cfg)},
-		close:     cluster.close,
+		validator: &pods{api, s.own},
+		store:     &secret{cluster: api, namespace: s.own.namespace, names: newNames(&s.cfg)},
+		close:     api.Close,
 	}, nil
 }
 
