@@ -3,11 +3,14 @@ package test
 import (
 	"context"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -20,6 +23,7 @@ import (
 	commonv1 "github.com/daprd/daprd/pkg/proto/common/v1"
 	runtimev1 "github.com/daprd/daprd/pkg/proto/runtime/v1"
 	"github.com/daprd/daprd/pkg/runtime/runtimetest"
+	"github.com/daprd/daprd/pkg/tracing"
 )
 
 const (
@@ -223,5 +227,125 @@ func TestBadBaggage(t *testing.T) {
 		if got := fmt.Sprintf("%d %s %s", answer.StatusCode, body, status.Code(err)); got != want {
 			t.Errorf("%s: %q, want %q", name, got, want)
 		}
+	}
+}
+
+const tracedManifest = `apiVersion: dapr.io/v1alpha1
+kind: Component
+metadata: {name: ps}
+spec: {type: pubsub.in-memory, version: v1}
+---
+apiVersion: dapr.io/v1alpha1
+kind: Component
+metadata: {name: tick}
+spec:
+  type: bindings.cron
+  version: v1
+  metadata:
+  - {name: schedule, value: "@every 1s"}
+---
+apiVersion: dapr.io/v2alpha1
+kind: Subscription
+metadata: {name: one}
+spec: {pubsubname: ps, topic: t, routes: {default: /on/t}}
+---
+apiVersion: dapr.io/v2alpha1
+kind: Subscription
+metadata: {name: many}
+spec: {pubsubname: ps, topic: b, routes: {default: /on/b}}
+`
+
+// TestSpansOfMessages: a message carries the span of who published it, and each delivery is within one of its own under
+// that; the messages of a bulk publish have their own. So do the events of a binding.
+func TestSpansOfMessages(t *testing.T) {
+	runtimetest.Isolate(t)
+	arrived := make(chan [2]string, 100)
+	var tick sync.Once
+	app := startApplication(t, func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		var event struct{ TraceParent string }
+		_ = json.Unmarshal(body, &event)
+		switch seen := [2]string{r.Header.Get("Traceparent"), event.TraceParent}; r.URL.Path {
+		case "/on/t", "/on/b":
+			arrived <- seen
+		case "/tick":
+			if r.Method == http.MethodPost {
+				tick.Do(func() { arrived <- seen })
+			}
+		default:
+			http.NotFound(w, r)
+		}
+	})
+	s := runtimetest.Start(t, "messages", tracingOn(t, "1"), runtimetest.Manifests(t, tracedManifest), appOn(app))
+	apis := transports(t, s)
+	first := (<-arrived)[0] // of the binding
+	seen := map[string]string{first: ""}
+	for _, api := range apis {
+		api.publish(t.Context(), message{PubSub: "ps", Topic: "t", Data: "d", Parent: sampledParent})
+		got := <-arrived
+		seen[got[0]] = got[1]
+	}
+	n := &neighbours{caller: s, client: http.DefaultClient}
+	r := n.request(t, "POST", "/v1.0/publish/bulk/ps/b", strings.NewReader(`[{"entryId":"1","event":"a","contentType":"text/plain"},{"entryId":"2","event":"b","contentType":"text/plain"}]`))
+	r.Header.Set("traceparent", sampledParent)
+	if answer, body := n.do(t, r); answer.StatusCode != http.StatusNoContent {
+		t.Fatalf("%s %s", answer.Status, body)
+	}
+	for range 2 {
+		got := <-arrived
+		seen[got[0]] = got[1]
+	}
+	all := map[string]printed{}
+	for _, span := range spans(t, s) {
+		all[span.parent("01")] = span
+	}
+	events := map[string]bool{}
+	for delivered, event := range seen {
+		span, ok := all[delivered]
+		switch {
+		case delivered == first:
+			if span.Name != "bindings/tick" {
+				t.Errorf("the event of the binding came in %v", span)
+			}
+			continue
+		case !ok || !strings.HasPrefix(span.Name, "pubsub/") || event[36:52] != span.Parent || span.Trace != sampledParent[3:35]:
+			t.Errorf("a message with %s came in %v (%s)", event, span, delivered)
+		}
+		publisher, ok := all[event]
+		if !ok || events[event] {
+			t.Errorf("no span of its own published %s", event)
+		}
+		events[event] = true
+		if above, ok := all["00-"+publisher.Trace+"-"+publisher.Parent+"-01"]; publisher.Parent != sampledParent[36:52] && (!ok || above.Parent != sampledParent[36:52]) {
+			t.Errorf("%v is under %v", publisher, above)
+		}
+	}
+}
+
+// TestSpansOfProxiedCalls: a stream that nobody looks into has a span in each sidecar, and the application's metadata
+// name the last, in both forms.
+func TestSpansOfProxiedCalls(t *testing.T) {
+	got := make(chan metadata.MD, 1)
+	address := serveGRPC(t, func(*grpc.Server) {}, grpc.UnknownServiceHandler(func(_ any, stream grpc.ServerStream) error {
+		md, _ := metadata.FromIncomingContext(stream.Context())
+		got <- md
+		return status.Error(codes.NotFound, "nothing here")
+	}))
+	n := together(t, runtimetest.App(address, config.GRPC), tracingOn(t, "1"))
+	ctx := metadata.AppendToOutgoingContext(t.Context(), "dapr-app-id", "callee", "traceparent", sampledParent, "tracestate", "a=b", "baggage", "k=v")
+	if err := dial(t, n.caller.GRPCAddress().String()).Invoke(ctx, "/some.Service/Call", &commonv1.InvokeRequest{}, &commonv1.InvokeRequest{}); status.Code(err) != codes.NotFound {
+		t.Fatal(err)
+	}
+	md := <-got
+	callers, callees := spans(t, n.caller), spans(t, n.callee)
+	if len(callers) != 1 || len(callees) != 1 {
+		t.Fatalf("spans of the caller %v, of the callee %v", callers, callees)
+	}
+	last := callees[0]
+	binary, _ := tracing.Binary(last.parent("01"))
+	want := [][]string{{last.parent("01")}, {binary}, {"a=b"}, {"k=v"}, {"/some.Service/Call", "/some.Service/Call", callers[0].ID, sampledParent[36:52]}}
+	seen := [][]string{md["traceparent"], md["grpc-trace-bin"], md["tracestate"], md["baggage"], {callers[0].Name, last.Name, last.Parent, callers[0].Parent}}
+	if diff := cmp.Diff(want, seen); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/daprd/daprd/pkg/channel"
 	"github.com/daprd/daprd/pkg/ready"
 	"github.com/daprd/daprd/pkg/resiliency"
+	"github.com/daprd/daprd/pkg/tracing"
 )
 
 // DefaultProbeTimeout bounds the question whether the application wants a binding, as in Dapr 1.18.
@@ -28,7 +29,9 @@ type Deps struct {
 	Policies *resiliency.Policies
 	// Observer is told of every event and request; nil observes nothing.
 	Observer Observer
-	Log      logrus.FieldLogger
+	// Tracer makes the spans of events; nil makes none.
+	Tracer *tracing.Tracer
+	Log    logrus.FieldLogger
 }
 
 // Service is the bindings building block. Its methods may be called by many goroutines at once.

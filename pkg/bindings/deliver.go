@@ -62,7 +62,7 @@ func (s *Service) ask(ctx context.Context, c *component, event *Event) (*channel
 	if !ok {
 		return nil, errNoApp
 	}
-	answer, err := app.BindingEvent(ctx, &channel.BindingEvent{Name: c.name, Route: c.route, Data: event.Data, Metadata: event.Metadata})
+	answer, err := s.spanned(ctx, app, &channel.BindingEvent{Name: c.name, Route: c.route, Data: event.Data, Metadata: event.Metadata})
 	if err != nil {
 		return nil, fmt.Errorf("error invoking app: %w", err)
 	}

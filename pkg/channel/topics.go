@@ -41,7 +41,9 @@ type BulkTopicEvent struct {
 	PubSub, Topic string
 	Path          string
 	Entries       []BulkEntry
-	Metadata      map[string]string
+	// TraceParent is the trace of the call, "" for none.
+	TraceParent string
+	Metadata    map[string]string
 }
 
 // BulkEntry is one message of several.

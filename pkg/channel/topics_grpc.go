@@ -1,6 +1,7 @@
 package channel
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -177,7 +178,7 @@ func (a *grpcApp) DeliverBulk(ctx context.Context, e *BulkTopicEvent) ([]TopicAn
 	if err != nil {
 		return sameForAll(TopicAnswer{Verdict: Retry, Status: int(codes.Internal), Reason: err.Error()}, len(e.Entries)), nil
 	}
-	call := a.eventContext(ctx, e.Metadata, e.PubSub, tracing.ZeroParent)
+	call := a.eventContext(ctx, e.Metadata, e.PubSub, cmp.Or(e.TraceParent, tracing.ZeroParent))
 	var signs signs
 	answer, err := runtimev1.NewAppCallbackClient(a.conn).OnBulkTopicEvent(call, request, signs.watch()...)
 	if status.Code(err) == codes.Unimplemented {

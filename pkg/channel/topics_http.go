@@ -2,6 +2,7 @@ package channel
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -214,7 +215,7 @@ func messageHeader(metadata map[string]string, pubSub, parent string) Header {
 
 // deliverBulk posts several events in one envelope.
 func deliverBulk(ctx context.Context, app invoker, e *BulkTopicEvent) ([]TopicAnswer, error) {
-	res, err := post(ctx, app, e.Path, messageHeader(e.Metadata, e.PubSub, tracing.ZeroParent), jsonType, appendBulk(nil, e))
+	res, err := post(ctx, app, e.Path, messageHeader(e.Metadata, e.PubSub, cmp.Or(e.TraceParent, tracing.ZeroParent)), jsonType, appendBulk(nil, e))
 	if err != nil {
 		return nil, err
 	}

@@ -99,8 +99,6 @@ func (c *Configuration) NotInUse() (parts []string) {
 		set  bool
 		name string
 	}{
-		{c.Spec.Tracing.Zipkin.EndpointAddress != "", "tracing.zipkin"},
-		{c.Spec.Tracing.OTel.EndpointAddress != "", "tracing.otel"},
 		{metric.RecordErrorCodes, key + ".recordErrorCodes"},
 		{c.Spec.Workflow.isSet(), "workflow"},
 	} {

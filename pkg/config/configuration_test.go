@@ -191,7 +191,7 @@ func TestNotInUse(t *testing.T) {
 	if got := DefaultConfiguration().NotInUse(); got != nil {
 		t.Errorf("of the defaults: %q", got)
 	}
-	want := []string{"Configuration's spec.tracing.zipkin", "Configuration's spec.tracing.otel", "Configuration's spec.metrics.recordErrorCodes", "Configuration's spec.workflow"}
+	want := []string{"Configuration's spec.metrics.recordErrorCodes", "Configuration's spec.workflow"}
 	if diff := cmp.Diff(want, allConfiguration().NotInUse()); diff != "" {
 		t.Error(diff)
 	}

@@ -98,8 +98,9 @@ func (s *Service) requests(c *component, common *Publication, entries []Entry, r
 		if entry.Fault != nil {
 			return nil, s.unmade(apierr.PubSubEnvelope.New(common.Topic, c.name, entry.Fault), c.name, entry.Fault)
 		}
+		parent, state := s.entryTrace(common)
 		p := Publication{Topic: common.Topic, Data: entry.Data, ContentType: entry.ContentType, Metadata: merged(common.Metadata, entry.Metadata),
-			TraceParent: common.TraceParent, TraceState: common.TraceState}
+			TraceParent: parent, TraceState: state}
 		requests[i] = PublishRequest{Topic: c.settings.TopicPrefix + p.Topic, Data: p.Data, ContentType: p.ContentType, Metadata: p.Metadata}
 		if raw {
 			requests[i].Metadata = p.traced(p.Metadata)

@@ -83,7 +83,7 @@ func (s *Service) newConsumer(w wish, to Receiver) *consumer {
 		log.Warnf("topic %s has an empty routes. removing from subscriptions list", w.Topic)
 		return nil
 	}
-	c := &consumer{service: s, wish: w, to: to, attempts: newAttempts(), done: make(chan struct{}), tried: make(chan struct{})}
+	c := &consumer{service: s, wish: w, to: s.traced(to), attempts: newAttempts(), done: make(chan struct{}), tried: make(chan struct{})}
 	var err error
 	if c.routes, err = newRoutes(w.Rules); err == nil {
 		err = c.bound()

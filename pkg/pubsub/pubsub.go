@@ -11,6 +11,7 @@ import (
 	"github.com/daprd/daprd/pkg/channel"
 	"github.com/daprd/daprd/pkg/ready"
 	"github.com/daprd/daprd/pkg/resiliency"
+	"github.com/daprd/daprd/pkg/tracing"
 )
 
 // Deps are what a Service needs from the sidecar around it.
@@ -26,6 +27,8 @@ type Deps struct {
 	SkipAppSubscriptions bool
 	// Observer is told of every message; nil observes nothing.
 	Observer Observer
+	// Tracer makes the spans of deliveries, and of the messages of a bulk publish; nil makes none.
+	Tracer *tracing.Tracer
 }
 
 // Observer is told how messages went: the seam of the metrics. Each function is asked for once, when a broker is added,

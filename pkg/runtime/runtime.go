@@ -140,13 +140,13 @@ func New(cfg Config, deps Deps) (*Runtime, error) {
 
 // wireBlocks makes the blocks that reach the application or other systems.
 func (r *Runtime) wireBlocks() {
-	r.pubsub = pubsub.NewService(pubsub.Deps{AppID: r.cfg.AppID, Namespace: r.cfg.Namespace, App: &r.app, Policies: r.policies, Log: r.log, Observer: r.metrics,
+	r.pubsub = pubsub.NewService(pubsub.Deps{AppID: r.cfg.AppID, Namespace: r.cfg.Namespace, App: &r.app, Policies: r.policies, Log: r.log, Observer: r.metrics, Tracer: r.tracer,
 		SkipAppSubscriptions: r.cfg.SkipAppSubscriptions})
 	r.outbox = outbox.NewService(outbox.Deps{AppID: r.cfg.AppID, Namespace: r.cfg.Namespace, PubSub: r.pubsub, Log: r.deps.Logs.Scope("dapr.outbox")})
 	r.state = state.NewService(state.Deps{AppID: r.cfg.AppID, Namespace: r.cfg.Namespace, Log: r.log, Observer: r.metrics, Policies: r.policies,
 		Outbox: r.outbox})
 	r.bindings = bindings.NewService(bindings.Deps{App: &r.app, ProbeTimeout: r.cfg.AppBindingOptionsTimeout, Policies: r.policies,
-		Observer: r.metrics, Log: r.log})
+		Observer: r.metrics, Tracer: r.tracer, Log: r.log})
 	r.settings = configuration.NewService(configuration.Deps{App: &r.app, Policies: r.policies, Log: r.log, Observer: r.metrics})
 	r.locks = lock.NewService(lock.Deps{AppID: r.cfg.AppID, Policies: r.policies})
 	r.middleware = middleware.NewService(r.deps.Logs.Scope("dapr.middleware.http"))
