@@ -62,12 +62,6 @@ func parse(text string) (cron.Schedule, error) {
 	if err != nil {
 		return nil, fmt.Errorf(`%q is no schedule: %w; want five or six fields like "0 30 * * * *", or one like "@every 15m" or "@hourly"`, text, err)
 	}
-	// The library rounds to whole seconds, and up to one.
-	if _, every, found := strings.Cut(text, "@every "); found {
-		if d, _ := time.ParseDuration(strings.TrimSpace(every)); d < time.Second {
-			return nil, fmt.Errorf("%q comes more often than once a second, which is the most", text)
-		}
-	}
 	return schedule, nil
 }
 
