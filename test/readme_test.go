@@ -80,8 +80,13 @@ func TestManifestsOfReadmes(t *testing.T) {
 			t.Run(filepath.Base(filepath.Dir(page))+"/"+string(rune('a'+i)), func(t *testing.T) {
 				t.Chdir(t.TempDir())
 				runtimetest.Isolate(t)
-				if err := os.WriteFile("secrets.json", []byte(`{"db":{"user":"ada"},"redisPassword":"","key":"k"}`), 0o600); err != nil {
-					t.Fatal(err)
+				for name, text := range map[string]string{
+					"secrets.json": `{"db":{"user":"ada"},"redisPassword":"","key":"k"}`,
+					"kubeconfig":   `{current-context: c, contexts: [{name: c, context: {cluster: c}}], clusters: [{name: c, cluster: {server: "https://127.0.0.1:1"}}]}`,
+				} {
+					if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+						t.Fatal(err)
+					}
 				}
 				manifest := block.filled(redis, sockets)
 				if isConfiguration(manifest) {

@@ -57,15 +57,9 @@ func started(t *testing.T, flags ...string) []entry {
 	t.Helper()
 	server := redistest.Start(t)
 	app := newApplication(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) })
-	ports := map[string]int{"dapr-http-port": 3500, "dapr-grpc-port": 50001, "metrics-port": 9090, "dapr-internal-grpc-port": 50002, "dapr-public-port": 0}
-	seedPorts := []string{strconv.Itoa(app.port), "3000"}
-	for flag, seedPort := range ports {
-		port := strconv.Itoa(holdPort(t))
-		flags = append(flags, "--"+flag, port)
-		seedPorts = append(seedPorts, port, strconv.Itoa(seedPort))
-	}
+	given, ports := tracePorts(t, app)
 	m := newMesh(t)
-	p := m.launch(t, "nodeapp", append(flags, app.flag(), "--dapr-public-listen-address", "127.0.0.1", manifests(t, map[string]string{"statestore.yaml": `
+	p := m.launch(t, "nodeapp", append(append(flags, given...), manifests(t, map[string]string{"statestore.yaml": `
 apiVersion: dapr.io/v1alpha1
 kind: Component
 metadata:
@@ -85,7 +79,19 @@ spec:
 	p.stops(t)
 	lines, _, _ := p.log.snapshot()
 	checkForm(t, lines)
-	return entries(t, lines, strings.NewReplacer(seedPorts...))
+	return entries(t, lines, strings.NewReplacer(ports...))
+}
+
+// tracePorts are the flags of an application and of ports like the seed's, and what the log's ports are in the seed's.
+func tracePorts(t *testing.T, app *application) (flags, replaced []string) {
+	t.Helper()
+	flags, replaced = []string{app.flag(), "--dapr-public-listen-address", "127.0.0.1"}, []string{strconv.Itoa(app.port), "3000"}
+	for flag, seedPort := range map[string]int{"dapr-http-port": 3500, "dapr-grpc-port": 50001, "metrics-port": 9090, "dapr-internal-grpc-port": 50002,
+		"dapr-public-port": 0} {
+		port := strconv.Itoa(holdPort(t))
+		flags, replaced = append(flags, "--"+flag, port), append(replaced, port, strconv.Itoa(seedPort))
+	}
+	return flags, replaced
 }
 
 // entries reads lines up to the one that says that the sidecar is ready.
@@ -106,20 +112,29 @@ func entries(t *testing.T, lines []string, ports *strings.Replacer) (list []entr
 	return nil
 }
 
-// seedTrace is what the seed's trace is when it runs standalone.
-func seedTrace(t *testing.T) (list []entry) {
+// seed is the seed's trace.
+func seed(t *testing.T) (list []entry) {
 	t.Helper()
 	file, err := os.Open("testdata/trace/seed.txt")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	met := map[string]bool{}
 	for lines := bufio.NewScanner(file); lines.Scan(); {
 		e, err := parseEntry(lines.Text())
 		if err != nil {
 			t.Fatal(err)
 		}
+		list = append(list, e)
+	}
+	return list
+}
+
+// seedTrace is what the seed's trace is when it runs standalone.
+func seedTrace(t *testing.T) (list []entry) {
+	t.Helper()
+	met := map[string]bool{}
+	for _, e := range seed(t) {
 		replaced, differs := standalone[e.msg]
 		if met[e.msg] = true; differs {
 			list = append(list, replaced...)

@@ -53,12 +53,20 @@ func (f *flags) identity(s *pflag.FlagSet) {
 	s.StringVar(&m.ControlPlaneTrustDomain, "control-plane-trust-domain", "localhost", "trust domain of the control plane's identities")
 }
 
+func (f *flags) cluster(s *pflag.FlagSet) {
+	c := &f.cfg.Cluster
+	s.StringVar(&c.OperatorAddress, "control-plane-address", "", "host and port of the operator, which gives the resources in Kubernetes mode")
+	s.StringVar(&c.Kubeconfig, "kubeconfig", "", "a file that tells of the API server, for a sidecar outside of a pod")
+	s.BoolVar(&c.WithoutSecretStore, "disable-builtin-k8s-secret-store", false, "Kubernetes mode without its secret store, kubernetes")
+}
+
 func (f *flags) behaviour(s *pflag.FlagSet) {
 	s.StringVar(&f.mode, "mode", string(runtime.Standalone), "where it runs: standalone or kubernetes")
 	s.StringSliceVar(&f.cfg.ResourcesPaths, "resources-path", nil, "a folder with resources as YAML; may be repeated")
 	s.DurationVar(&f.cfg.ReconcileInterval, "hot-reload-reconcile-interval", 0,
 		"how often resources are read again although no change was seen; 0 for every minute")
-	s.StringSliceVar(&f.cfg.ConfigFiles, "config", nil, "a file with a Configuration; may be repeated, later ones win")
+	s.StringSliceVar(&f.cfg.ConfigFiles, "config", nil,
+		"a file with a Configuration, in Kubernetes mode the name of one; may be repeated, later ones win")
 	s.StringSliceVar(&f.skipInit, "disable-init-endpoints", nil, "calls to the application to leave out at the start: config, subscribe")
 	s.StringVar(&f.maxBody, "max-body-size", "", "the largest body or message, 512Ki or 2Gi for one; 0 for no bound")
 	s.StringVar(&f.readBuffer, "read-buffer-size", "", "the largest block of headers, 16Ki for one")

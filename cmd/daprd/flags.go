@@ -103,6 +103,7 @@ func newFlags() *flags {
 	f.add("The application's health", f.health)
 	f.add("Ports and addresses", f.addresses)
 	f.add("Identity", f.identity)
+	f.add("Kubernetes", f.cluster)
 	f.add("Resources and behaviour", f.behaviour)
 	f.add("Logs, metrics, profiles", f.observation)
 	f.add("Instead of running", f.instead)

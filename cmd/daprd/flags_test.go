@@ -57,8 +57,12 @@ func TestFlags(t *testing.T) {
 				c.ListenAddresses = []string{"::1", "127.0.0.1"}
 				c.APILogging = &off
 				c.MTLS.SentryAddress = "s:80"
-				c.NotInUse = []string{"flag --control-plane-address (Kubernetes mode)", "flag --placement-host-address (actors)"}
+				c.Cluster.OperatorAddress = "c:80"
+				c.NotInUse = []string{"flag --placement-host-address (actors)"}
 			}},
+		"a cluster": {"--app-id a --mode kubernetes --control-plane-address c:80 --kubeconfig k --disable-builtin-k8s-secret-store", func(c *runtime.Config) {
+			c.Mode, c.Cluster = runtime.Kubernetes, runtime.Cluster{OperatorAddress: "c:80", Kubeconfig: "k", WithoutSecretStore: true}
+		}},
 		"folders":        {"--app-id a --resources-path x,y --resources-path z", func(c *runtime.Config) { c.ResourcesPaths = []string{"x", "y", "z"} }},
 		"an old folder":  {"--app-id a --components-path x", func(c *runtime.Config) { c.ResourcesPaths = []string{"x"} }},
 		"both folders":   {"--app-id a --components-path x --resources-path y", func(c *runtime.Config) { c.ResourcesPaths = []string{"y"} }},
@@ -153,13 +157,13 @@ func TestVariablesOfIdentity(t *testing.T) {
 }
 
 func TestVariablesOfLaterFeatures(t *testing.T) {
-	environment := map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "o:1", "DAPR_UNSAFE_SKIP_CONTAINER_UID_GID_CHECK": "true"}
-	got, _, err := parse([]string{"--app-id", "a", "--control-plane-address", "s:1"}, func(name string) string { return environment[name] }, io.Discard)
+	environment := map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "o:1", "DAPR_SCHEDULER_HOST_ADDRESS_DNS_A": "s"}
+	got, _, err := parse([]string{"--app-id", "a", "--placement-host-address", "s:1"}, func(name string) string { return environment[name] }, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"flag --control-plane-address (Kubernetes mode)",
-		"environment variable DAPR_UNSAFE_SKIP_CONTAINER_UID_GID_CHECK (Kubernetes mode)", "environment variable OTEL_EXPORTER_OTLP_ENDPOINT (export of traces)"}
+	want := []string{"flag --placement-host-address (actors)", "environment variable DAPR_SCHEDULER_HOST_ADDRESS_DNS_A (jobs)",
+		"environment variable OTEL_EXPORTER_OTLP_ENDPOINT (export of traces)"}
 	if diff := cmp.Diff(want, got.NotInUse); diff != "" {
 		t.Error(diff)
 	}

@@ -18,16 +18,12 @@ type feature struct {
 
 func features() []feature {
 	const (
-		actors     = "actors"
-		jobs       = "jobs"
-		kubernetes = "Kubernetes mode"
+		actors = "actors"
+		jobs   = "jobs"
 	)
 	return []feature{
 		{"actors-disseminate-timeout", 30 * time.Second, actors},
 		{"actors-service", "", actors},
-		{"control-plane-address", "", kubernetes},
-		{"disable-builtin-k8s-secret-store", false, kubernetes},
-		{"kubeconfig", "", kubernetes},
 		{"placement-host-address", "", actors},
 		{"reminders-service", "", actors},
 		{"scheduler-host-address", []string(nil), jobs},
@@ -61,7 +57,6 @@ func laterFlags() *pflag.FlagSet {
 // variables of the environment whose feature this daprd does not have yet, and that feature.
 func variables() [][2]string {
 	return [][2]string{
-		{"DAPR_UNSAFE_SKIP_CONTAINER_UID_GID_CHECK", "Kubernetes mode"},
 		{"DAPR_SCHEDULER_HOST_ADDRESS_DNS_A", "jobs"},
 		{"OTEL_EXPORTER_OTLP_ENDPOINT", "export of traces"},
 		{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "export of traces"},

@@ -32,6 +32,7 @@ func (f *flags) config(getenv func(string) string) (runtime.Config, error) {
 	}
 	c.ListenAddresses = addresses(f.listenAddresses)
 	f.trust(&c.MTLS, getenv)
+	c.Cluster.AllowRoot = config.Truthy(getenv("DAPR_UNSAFE_SKIP_CONTAINER_UID_GID_CHECK"))
 	c.NotInUse = f.notInUse(getenv)
 	for _, step := range []func(*runtime.Config) error{f.protocols, f.ports, f.limits, f.shutdown, f.initEndpoints, f.appHealth} {
 		if err := step(&c); err != nil {

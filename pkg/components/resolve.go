@@ -13,7 +13,7 @@ import (
 // missingStore is the secret store that a component has to wait for, "" for none. One that refers to secrets
 // without naming a store does not wait: Dapr starts it with the properties as they stand.
 func (l *Loader) missingStore(c *config.Component) string {
-	if !slices.ContainsFunc(c.Spec.Metadata, func(p config.Property) bool { return p.SecretKeyRef.Name != "" }) {
+	if !slices.ContainsFunc(c.Spec.Metadata, func(p config.Property) bool { return p.SecretKeyRef.Name != "" && !p.Given }) {
 		return ""
 	}
 	store := c.Auth.SecretStore
@@ -70,6 +70,8 @@ type references struct {
 
 func (r *references) value(ctx context.Context, p config.Property) (string, error) {
 	switch {
+	case p.Given:
+		return string(p.Value), nil
 	case p.SecretKeyRef.Name != "":
 		return r.secret(ctx, p), nil
 	case p.EnvRef != "":

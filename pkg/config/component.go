@@ -51,6 +51,8 @@ type Property struct {
 	SecretKeyRef SecretKeyRef `yaml:"secretKeyRef"`
 	// EnvRef names an environment variable that holds the value.
 	EnvRef string `yaml:"envRef"`
+	// Given says that Value is what SecretKeyRef refers to: it was looked up by who gave the resource.
+	Given bool `yaml:"-"`
 }
 
 // SecretKeyRef names a secret that holds the value. An empty Key means the key of the secret's own name.

@@ -10,7 +10,7 @@ import (
 
 // Origin is where a resource was read, for error texts.
 type Origin struct {
-	// File is the path as given, "" for a resource from elsewhere.
+	// File is the path as given. A resource from elsewhere has its own name there, and no document.
 	File string
 	// Document counts the documents of the file from 1.
 	Document int
@@ -22,6 +22,9 @@ type Origin struct {
 func (o Origin) String() string {
 	if o.File == "" {
 		return "no file"
+	}
+	if o.Document == 0 {
+		return o.File
 	}
 	return fmt.Sprintf("%s (document %d, line %d)", o.File, o.Document, o.Line)
 }

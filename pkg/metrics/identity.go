@@ -18,8 +18,13 @@ func newIdentityFamilies(r *Registry) *identityFamilies {
 	}
 }
 
-// IdentityObtained counts the first certificate of this sidecar, or that there is none.
+// IdentityObtained counts the first certificate of this sidecar, or that there is none. In a cluster it is there before
+// the Configuration, and is counted with Configure.
 func (r *Registry) IdentityObtained(err error) {
+	if r.identity == nil {
+		r.early = append(r.early, err)
+		return
+	}
 	if err == nil {
 		r.identity.obtained.Inc()
 	} else {

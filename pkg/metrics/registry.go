@@ -49,10 +49,12 @@ type Registry struct {
 	invocation    *invocationFamilies
 	runtime       *runtimeFamilies
 	identity      *identityFamilies
-	resiliency    *resiliencyFamilies
-	access        *accessFamilies
-	httpProbes    *probes
-	grpcProbes    *probes
+	// early are the outcomes that IdentityObtained was told before Configure.
+	early      []error
+	resiliency *resiliencyFamilies
+	access     *accessFamilies
+	httpProbes *probes
+	grpcProbes *probes
 }
 
 // New makes the registry with the process and Go collectors in it. Configure makes the families.
@@ -88,6 +90,9 @@ func (r *Registry) Configure(settings Settings) error {
 	r.invocation = newInvocationFamilies(r)
 	r.runtime = newRuntimeFamilies(r)
 	r.identity = newIdentityFamilies(r)
+	for _, err := range r.early {
+		r.IdentityObtained(err)
+	}
 	r.resiliency = newResiliencyFamilies(r)
 	r.access = newAccessFamilies(r)
 	r.httpProbes = newProbes(r, "dapr_http_", "status")

@@ -25,15 +25,18 @@ func (r *Runtime) loadComponents(ctx context.Context) (ending, error) {
 	if discover := r.deps.Components.Discover; discover != nil {
 		discover(ctx, r.cfg.SocketsFolder, r.deps.Logs.Scope("dapr.runtime"))
 	}
-	r.log.Info("loading components")
-	resources, err := r.resources()
+	resources, err := r.resources(ctx)
 	if err != nil {
 		return end, fmt.Errorf("failed to load components: %w", err)
 	}
+	found := r.authorised(resources.Components)
+	if err := r.loadSecretStore(ctx, found); err != nil {
+		return end, err
+	}
+	r.log.Info("loading components")
 	for _, warning := range resources.Warnings {
 		r.deps.Logs.Scope("dapr.runtime.components").Warn(warning)
 	}
-	found := r.authorised(resources.Components)
 	for i := range found {
 		r.log.Debugf("found component. name: %s, type: %s/%s", found[i].Meta.Name, found[i].Spec.Type, found[i].Spec.Version)
 	}

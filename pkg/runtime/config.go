@@ -90,7 +90,7 @@ type Config struct {
 	ReconcileInterval time.Duration
 	// SocketsFolder is where component processes serve, "" for the usual one (DAPR_COMPONENTS_SOCKETS_FOLDER).
 	SocketsFolder string
-	// ConfigFiles are files with a Configuration each; later ones win key by key.
+	// ConfigFiles are files with a Configuration each; later ones win key by key. In Kubernetes mode they are names.
 	ConfigFiles []string
 
 	// Grace bounds the shutdown; 0 means no bound.
@@ -119,6 +119,8 @@ type Config struct {
 
 	// MTLS says how sidecars know each other.
 	MTLS MTLS
+	// Cluster is for Kubernetes mode.
+	Cluster Cluster
 	// APIToken is what callers must show, AppToken what the application is shown.
 	APIToken, AppToken security.Token
 	// DisableH2C keeps the HTTP port to HTTP/1.1 (DAPR_HTTP_DISABLE_H2C).
@@ -142,6 +144,19 @@ type MTLS struct {
 	// CertChain and CertKey are the PEM pair that a sentry of Dapr 1.7 wants to see, empty for none.
 	CertChain string
 	CertKey   security.Token
+}
+
+// Cluster says what a sidecar in Kubernetes mode works with.
+type Cluster struct {
+	// OperatorAddress is that of the operator, host:port. The operator gives the resources, and the Configuration that
+	// the first of ConfigFiles names.
+	OperatorAddress string
+	// Kubeconfig is a file that tells of the API server, "" for that of the pod.
+	Kubeconfig string
+	// WithoutSecretStore leaves the secret store "kubernetes" out, which every sidecar has.
+	WithoutSecretStore bool
+	// AllowRoot lets the sidecar run as root (DAPR_UNSAFE_SKIP_CONTAINER_UID_GID_CHECK).
+	AllowRoot bool
 }
 
 // AppHealth says how the application's health is looked after; its fields are those of channel.HealthSettings.

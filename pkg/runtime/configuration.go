@@ -2,13 +2,13 @@ package runtime
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
 	"slices"
 	"strings"
 
-	"github.com/daprd/daprd/pkg/config"
 	"github.com/daprd/daprd/pkg/listen"
 	"github.com/daprd/daprd/pkg/metrics"
 	"github.com/daprd/daprd/pkg/secrets"
@@ -28,21 +28,28 @@ func (r *Runtime) exportMetrics(ctx context.Context) (ending, error) {
 	return ending{close: exporter.Close}, nil
 }
 
-func (r *Runtime) loadConfiguration(context.Context) (ending, error) {
+func (r *Runtime) loadConfiguration(ctx context.Context) (ending, error) {
+	end := ending{close: func(ctx context.Context) error { return errors.Join(r.tracer.Close(ctx), r.source.close()) }}
 	if len(r.cfg.ConfigFiles) == 0 {
 		r.log.Info("loading default configuration")
 	} else {
-		c, err := config.ReadConfiguration(r.cfg.ConfigFiles...)
+		if r.cfg.Mode == Kubernetes {
+			r.log.Infof("Initializing the operator client (config: %s)", r.cfg.ConfigFiles[0])
+		}
+		if r.cfg.Mode == Kubernetes && len(r.cfg.ConfigFiles) > 1 {
+			r.log.Warn("Multiple configurations are not supported in Kubernetes mode; only the first one will be loaded")
+		}
+		c, err := r.source.configuration(ctx)
 		if err != nil {
-			return ending{}, err
+			return end, err
 		}
 		r.configuration = c
 	}
 	if err := r.metrics.Configure(r.metricSettings()); err != nil {
-		return ending{}, fmt.Errorf("error loading configuration %s: spec.metrics: %w", strings.Join(r.cfg.ConfigFiles, ", "), err)
+		return end, fmt.Errorf("error loading configuration %s: spec.metrics: %w", strings.Join(r.cfg.ConfigFiles, ", "), err)
 	}
 	if err := r.tracer.Configure(r.configuration.Spec.Tracing, os.Getenv); err != nil {
-		return ending{}, fmt.Errorf("error loading configuration: %w", err)
+		return end, fmt.Errorf("error loading configuration: %w", err)
 	}
 	r.secrets.Restrict(secrets.Scopes(r.configuration.Spec.Secrets.Scopes))
 	r.controlAccess(&r.configuration.Spec.AccessControl)
@@ -54,7 +61,7 @@ func (r *Runtime) loadConfiguration(context.Context) (ending, error) {
 	for _, what := range append(r.configuration.NotInUse(), r.cfg.NotInUse...) {
 		r.log.Warnf("the %s is accepted, but has no effect in this daprd yet", what)
 	}
-	return ending{close: r.tracer.Close}, nil
+	return end, nil
 }
 
 // metricSettings are those of the Configuration. Without --enable-metrics nobody could read what is counted.

@@ -146,6 +146,7 @@ func renegotiation(text string) (tls.RenegotiationSupport, error) {
 // property is the value of a property, from wherever it refers to.
 func (r *Runtime) property(ctx context.Context, e *config.HTTPEndpoint, p config.Property) (string, error) {
 	switch {
+	case p.Given:
 	case p.SecretKeyRef.Name != "":
 		store, ok := r.secrets.Store(e.Auth.SecretStore)
 		if !ok {

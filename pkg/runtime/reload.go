@@ -19,7 +19,7 @@ import (
 // DefaultReconcileInterval is how often the resources are read again although no change was seen, as in Dapr 1.18.
 const DefaultReconcileInterval = time.Minute
 
-// reloader puts changes of the resource folders and the --config files into effect. It compares contents: what did not
+// reloader puts changes of the resources and the Configuration into effect. It compares contents: what did not
 // change is not touched. A change that cannot be made is refused, and tried again at the next interval.
 type reloader struct {
 	*Runtime
@@ -41,43 +41,41 @@ type reloader struct {
 
 // watchResources begins to put changes into effect.
 func (r *Runtime) watchResources(ctx context.Context) (ending, error) {
-	if len(r.cfg.ResourcesPaths)+len(r.cfg.ConfigFiles) == 0 {
+	if r.cfg.Mode == Standalone && len(r.cfg.ResourcesPaths)+len(r.cfg.ConfigFiles) == 0 {
 		return ending{}, nil
 	}
-	l := r.newReloader()
-	watcher, err := config.Watch(r.cfg.ResourcesPaths, r.cfg.ConfigFiles)
+	l := r.newReloader(ctx)
 	interval := r.cfg.ReconcileInterval
 	if interval <= 0 {
 		interval = DefaultReconcileInterval
 	}
-	if err != nil {
-		l.log.Warnf("%s; changes there are seen within %s", err, interval)
-	}
+	running, stop := context.WithCancel(context.WithoutCancel(ctx))
+	changes := r.source.watch(running, l.log, interval)
 	l.log.Info("Hot reloading enabled. Daprd will reload 'Component', 'Subscription', 'HTTPEndpoint', 'Resiliency' and 'Configuration' " +
 		"resources when they are added, updated or deleted.")
-	watching, stop := context.WithCancel(context.WithoutCancel(ctx))
 	over := make(chan struct{})
 	go func() {
 		defer close(over)
-		for watching.Err() == nil {
-			changed := watcher.Next(watching, interval)
-			if watching.Err() == nil {
-				l.reload(watching, !changed)
+		for running.Err() == nil {
+			changed := changes.next(running, interval)
+			if running.Err() == nil {
+				l.reload(running, !changed)
 			}
 		}
 	}()
 	return ending{withdraw: stop, close: func(context.Context) error {
+		stop()
 		<-over
-		return watcher.Close()
+		return changes.stop()
 	}}, nil
 }
 
-func (r *Runtime) newReloader() *reloader {
+func (r *Runtime) newReloader(ctx context.Context) *reloader {
 	l := &reloader{Runtime: r, log: r.deps.Logs.Scope("dapr.runtime.hotreload"), components: map[string]config.Component{},
 		refused: map[string]config.Component{}, told: map[string]string{}, configuration: r.configuration,
 		outer: r.configuration.Spec.HTTPPipeline, inner: r.configuration.Spec.AppHTTPPipeline}
 	// An error has ended the start.
-	if resources, err := r.resources(); err == nil {
+	if resources, err := r.resources(ctx); err == nil {
 		for _, c := range r.authorised(resources.Components) {
 			l.components[c.Meta.Name] = c
 		}
@@ -88,8 +86,8 @@ func (r *Runtime) newReloader() *reloader {
 
 // reload puts into effect what has changed; again says that refused changes are tried again.
 func (l *reloader) reload(ctx context.Context, again bool) {
-	l.reloadConfiguration()
-	resources, err := config.ReadFolders(l.cfg.ResourcesPaths...)
+	l.reloadConfiguration(ctx)
+	resources, err := l.source.resources(ctx)
 	if !l.settled("resources", "the resources are not reloaded, what is in effect stays: %s", err) {
 		return
 	}
@@ -249,11 +247,11 @@ func inPlace() []string {
 
 // reloadConfiguration puts the parts into effect that can be, and names those that cannot: nobody is restarted behind
 // their back.
-func (l *reloader) reloadConfiguration() {
+func (l *reloader) reloadConfiguration(ctx context.Context) {
 	if len(l.cfg.ConfigFiles) == 0 {
 		return
 	}
-	next, err := config.ReadConfiguration(l.cfg.ConfigFiles...)
+	next, err := l.source.configuration(ctx)
 	if !l.settled("configuration", "the change of the Configuration is refused, the one before stays: %s", err) {
 		return
 	}

@@ -10,8 +10,11 @@ import (
 
 // loadResiliency puts the Resiliency resources in force. A folder that cannot be read is told of where the components
 // are loaded.
-func (r *Runtime) loadResiliency(context.Context) (ending, error) {
-	resources, err := r.resources()
+func (r *Runtime) loadResiliency(ctx context.Context) (ending, error) {
+	resources, err := r.resources(ctx)
+	if err != nil && r.cfg.Mode == Kubernetes {
+		return ending{}, err
+	}
 	if err != nil {
 		return ending{}, nil
 	}

@@ -88,8 +88,11 @@ type Runtime struct {
 	configuration *config.Configuration
 	// heeded are the Resiliency resources in force.
 	heeded []config.Resiliency
-	// resources reads the folders, once.
-	resources func() (*config.Resources, error)
+	// source gives the resources; establish reads whom to trust, once.
+	source    source
+	establish func() error
+	// read is what the source gave at the start.
+	read startResources
 	// httpEndpoints are the names of the HTTPEndpoint resources in use.
 	httpEndpoints ready.Slot[[]string]
 	// opened are these endpoints. Only who opens them looks.
@@ -116,7 +119,11 @@ func New(cfg Config, deps Deps) (*Runtime, error) {
 	r.health = metadata.NewHealth(cfg.AppID)
 	r.health.Watch(r.absent)
 	r.policies = resiliency.New(resiliency.WithLog(deps.Logs.Scope("dapr.runtime.resiliency")), resiliency.WithObserver(r.metrics))
-	r.resources = sync.OnceValues(func() (*config.Resources, error) { return config.ReadFolders(cfg.ResourcesPaths...) })
+	r.establish = sync.OnceValue(r.newTrust)
+	r.source = folders{cfg.ResourcesPaths, cfg.ConfigFiles}
+	if cfg.Mode == Kubernetes {
+		r.source = &cluster{Runtime: r, log: deps.Logs.Scope("dapr.runtime.operator")}
+	}
 	r.secrets = secrets.NewService(secrets.Deps{Observer: r.metrics, Policies: r.policies})
 	r.wireBlocks()
 	r.loader = components.NewLoader(components.Deps{

@@ -10,6 +10,7 @@ import (
 
 // table is the start-up, in the order of Dapr's start-up trace.
 var table = []stage{
+	{"user", (*Runtime).refuseRoot},
 	{"metrics", (*Runtime).exportMetrics},
 	{"configuration", (*Runtime).loadConfiguration},
 	{"resiliency", (*Runtime).loadResiliency},

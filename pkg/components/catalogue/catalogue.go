@@ -11,6 +11,7 @@ import (
 	"github.com/daprd/daprd/pkg/components/cron"
 	"github.com/daprd/daprd/pkg/components/httpbinding"
 	"github.com/daprd/daprd/pkg/components/keyring"
+	kubernetescomponents "github.com/daprd/daprd/pkg/components/kubernetes"
 	"github.com/daprd/daprd/pkg/components/localenv"
 	"github.com/daprd/daprd/pkg/components/localfile"
 	"github.com/daprd/daprd/pkg/components/localstorage"
@@ -37,6 +38,7 @@ func All() components.Set {
 	set.PubSub.Register(memory.NewPubSub, "in-memory")
 	set.SecretStore.Register(localenv.NewSecretStore, "local.env")
 	set.SecretStore.Register(localfile.NewSecretStore, "local.file")
+	set.SecretStore.Register(kubernetescomponents.NewSecretStore, "kubernetes")
 
 	set.InputBinding.Register(cron.NewInput, "cron")
 	set.OutputBinding.Register(httpbinding.NewOutput, "http")

@@ -1,0 +1,140 @@
+package operator
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	operatorv1 "github.com/daprd/daprd/pkg/proto/operator/v1"
+)
+
+// The pauses before a lost stream is opened again, as in Dapr; other than there it is tried without end.
+const (
+	firstPause   = 500 * time.Millisecond
+	longestPause = time.Minute
+	pauseGrowth  = 1.5
+)
+
+// watch is what the streams of one client share.
+type watch struct {
+	// changed holds a word when something may have changed since it was taken out.
+	changed chan struct{}
+
+	mu sync.Mutex
+	// lost is what was logged of the loss of the streams, "" while they stand.
+	lost string
+}
+
+func newWatch() watch { return watch{changed: make(chan struct{}, 1)} }
+
+// stream waits for the next event of a stream.
+type stream func() error
+
+func receive[T any](s grpc.ServerStreamingClient[T], err error) (stream, error) {
+	if err != nil {
+		return nil, err
+	}
+	return func() error {
+		_, err := s.Recv()
+		return err
+	}, nil
+}
+
+// Watch holds the operator's streams open until ctx ends, and opens those that are lost again. What their events say is
+// not used: they tell Next that the lists are to be read, which also shows what was missed while a stream was lost.
+func (c *Client) Watch(ctx context.Context) {
+	namespace := c.settings.Namespace
+	var wait sync.WaitGroup
+	for _, open := range []func() (stream, error){
+		func() (stream, error) {
+			return receive(c.api.ComponentUpdate(ctx, &operatorv1.ComponentUpdateRequest{Namespace: namespace, PodName: c.settings.Pod}))
+		},
+		func() (stream, error) {
+			return receive(c.api.SubscriptionUpdate(ctx, &operatorv1.SubscriptionUpdateRequest{Namespace: namespace}))
+		},
+		func() (stream, error) {
+			return receive(c.api.HTTPEndpointUpdate(ctx, &operatorv1.HTTPEndpointUpdateRequest{Namespace: namespace}))
+		},
+		func() (stream, error) {
+			return receive(c.api.ConfigurationUpdate(ctx, &operatorv1.ConfigurationUpdateRequest{Namespace: namespace}))
+		},
+		func() (stream, error) {
+			return receive(c.api.ResiliencyUpdate(ctx, &operatorv1.ResiliencyUpdateRequest{Namespace: namespace}))
+		},
+	} {
+		wait.Go(func() { c.follow(ctx, open) })
+	}
+	wait.Wait()
+}
+
+// follow hears one stream until ctx ends, or the operator does not know it.
+func (c *Client) follow(ctx context.Context, open func() (stream, error)) {
+	for pause := firstPause; ; pause = min(time.Duration(float64(pause)*pauseGrowth), longestPause) {
+		next, err := open()
+		if err == nil {
+			c.stands()
+		}
+		for err == nil {
+			if err = next(); err == nil {
+				pause = firstPause
+				c.tell()
+			}
+		}
+		if ctx.Err() != nil || status.Code(err) == codes.Unimplemented {
+			return
+		}
+		c.isLost(err)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause/2 + rand.N(pause)):
+		}
+	}
+}
+
+// tell has the next Next return at once.
+func (c *Client) tell() {
+	select {
+	case c.watch.changed <- struct{}{}:
+	default:
+	}
+}
+
+// stands is called for every stream that was opened: nobody knows what happened before.
+func (c *Client) stands() {
+	c.tell()
+	c.watch.mu.Lock()
+	defer c.watch.mu.Unlock()
+	if c.watch.lost != "" {
+		c.watch.lost = ""
+		c.settings.Log.Info("Reconnected to operator")
+	}
+}
+
+func (c *Client) isLost(err error) {
+	c.watch.mu.Lock()
+	defer c.watch.mu.Unlock()
+	if c.watch.lost == "" {
+		c.settings.Log.Warnf("Error from operator stream: %s; changes of resources are seen late until it is back", err)
+	}
+	c.watch.lost = err.Error()
+}
+
+// Next returns true when something may have changed, false when the interval is over without a change, or ctx has ended.
+// It is for one goroutine at a time.
+func (c *Client) Next(ctx context.Context, interval time.Duration) bool {
+	timer := time.NewTimer(interval)
+	defer timer.Stop()
+	select {
+	case <-c.watch.changed:
+		return true
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return false
+}
