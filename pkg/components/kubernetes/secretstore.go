@@ -3,27 +3,14 @@ package kubernetes
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
-	"net/url"
 	"regexp"
-	"time"
 
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
-
+	"github.com/daprd/daprd/pkg/cluster"
 	"github.com/daprd/daprd/pkg/components"
 	"github.com/daprd/daprd/pkg/secrets"
-)
-
-const (
-	// apiTimeout bounds a question to the API server.
-	apiTimeout = 10 * time.Second
-	// maxAnswer bounds its answer, in bytes: a Secret has 1 MiB at most, a namespace may have many.
-	maxAnswer = 64 << 20
 )
 
 // nameForm is that of names in a cluster: one of another form would lead to other places of the API.
@@ -37,8 +24,7 @@ type settings struct {
 }
 
 type store struct {
-	client    *http.Client
-	server    *url.URL
+	*cluster.Client
 	namespace string
 }
 
@@ -48,27 +34,15 @@ func NewSecretStore(_ context.Context, spec *components.Spec) (secrets.Store, er
 	if err := components.Decode(spec, &s); err != nil {
 		return nil, err
 	}
-	api, err := rest.InClusterConfig()
-	if errors.Is(err, rest.ErrNotInCluster) && s.KubeconfigPath != "" {
-		api, err = clientcmd.BuildConfigFromFlags("", s.KubeconfigPath)
-	}
+	client, err := cluster.New(s.KubeconfigPath, "daprd")
 	if err != nil {
-		return nil, fmt.Errorf("find the API server: %w; kubeconfigPath, or --kubeconfig, names a file that tells of it", err)
-	}
-	api.UserAgent, api.Timeout = "daprd", apiTimeout
-	server, _, err := rest.DefaultServerUrlFor(api)
-	if err != nil {
-		return nil, fmt.Errorf("address of the API server: %w", err)
-	}
-	client, err := rest.HTTPClientFor(api)
-	if err != nil {
-		return nil, fmt.Errorf("client of the API server: %w", err)
+		return nil, err
 	}
 	namespace := spec.Namespace
 	if namespace == "" {
 		namespace = s.DefaultNamespace
 	}
-	return &store{client, server, namespace}, nil
+	return &store{client, namespace}, nil
 }
 
 // Features are those of a store whose secrets have several values.
@@ -128,36 +102,10 @@ func (s *store) get(ctx context.Context, into any, metadata map[string]string, n
 			return fmt.Errorf("%q is no name of a Secret or namespace", n)
 		}
 	}
-	path := append([]string{"api", "v1", "namespaces", namespace, "secrets"}, name...)
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.server.JoinPath(path...).String(), nil)
-	if err != nil {
-		return err
+	err := s.Get(ctx, into, append([]string{"api", "v1", "namespaces", namespace, "secrets"}, name...)...)
+	if cluster.Is(err, http.StatusForbidden) {
+		return fmt.Errorf("%w; the service account of the pod needs a Role of namespace %s that allows get (and list, for all of them at once) of secrets, and a RoleBinding",
+			err, namespace)
 	}
-	request.Header.Set("Accept", "application/json")
-	answer, err := s.client.Do(request)
-	if err != nil {
-		return fmt.Errorf("ask the API server: %w", err)
-	}
-	defer answer.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
-	if err != nil {
-		return fmt.Errorf("ask the API server: %w", err)
-	}
-	if answer.StatusCode != http.StatusOK {
-		var failure struct {
-			Message string `json:"message"`
-		}
-		_ = json.Unmarshal(body, &failure)
-		return fmt.Errorf("the API server answers %d for the secrets of namespace %s: %s", answer.StatusCode, namespace, failure.Message)
-	}
-	if err := json.Unmarshal(body, into); err != nil {
-		return errors.New("the API server answers with something that is no Secret")
-	}
-	return nil
-}
-
-// Close ends idle connections.
-func (s *store) Close() error {
-	s.client.CloseIdleConnections()
-	return nil
+	return err
 }
