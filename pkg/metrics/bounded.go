@@ -26,7 +26,7 @@ type bounded[K comparable, H any] struct {
 	own func(K) K
 	// folded is a key without what comes from outside; nil where nothing else would be left.
 	folded func(K) K
-	// ruled says that rules may make few sets of many: then keys past the bound are bound each time.
+	// ruled says that rules may make few sets of many: then keys past the bound are bound each time, which copies them.
 	ruled bool
 
 	mu    sync.Mutex
@@ -54,7 +54,7 @@ func (b *bounded[K, H]) handle(key K) H {
 		return b.add(key, maxSeries)
 	}
 	if b.ruled {
-		return b.bind(b.lasting(key))
+		return b.bind(key)
 	}
 	if b.folded != nil {
 		key = b.folded(key)

@@ -110,8 +110,20 @@ const noStatus = -1
 
 // status is the label value of an HTTP status or a gRPC code.
 func status(code int) string {
-	if code == noStatus {
+	switch {
+	case code == noStatus:
 		return other
+	case code >= 100 && code <= 999:
+		return statuses[3*(code-100):][:3]
 	}
 	return strconv.Itoa(code)
 }
+
+// statuses are the numbers of three digits one behind the other, so that to show one takes no memory.
+var statuses = func() string {
+	var all []byte
+	for code := 100; code <= 999; code++ {
+		all = strconv.AppendInt(all, int64(code), 10)
+	}
+	return string(all)
+}()

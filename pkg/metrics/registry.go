@@ -104,14 +104,16 @@ func (r *Registry) counter(name, help string, labels ...string) *counterFamily {
 	labels = withApp(labels)
 	vec := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
 	r.register(vec)
-	return &counterFamily{r.family(name, labels), vec}
+	return newFamily(r, name, labels, vec.WithLabelValues, func(c, folds prometheus.Counter) prometheus.Counter { return foldedCounter{c, folds} })
 }
 
 func (r *Registry) histogram(name, help string, buckets []float64, labels ...string) *histogramFamily {
 	labels = withApp(labels)
 	vec := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets}, labels)
 	r.register(vec)
-	return &histogramFamily{r.family(name, labels), vec}
+	return newFamily(r, name, labels, vec.WithLabelValues, func(h prometheus.Observer, folds prometheus.Counter) prometheus.Observer {
+		return foldedHistogram{h, folds}
+	})
 }
 
 func (r *Registry) latency(name, help string, labels ...string) *histogramFamily {
@@ -122,7 +124,7 @@ func (r *Registry) gauge(name, help string, labels ...string) *gaugeFamily {
 	labels = withApp(labels)
 	vec := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, labels)
 	r.register(vec)
-	return &gaugeFamily{r.family(name, labels), vec}
+	return newFamily(r, name, labels, vec.WithLabelValues, func(g prometheus.Gauge, folds prometheus.Counter) prometheus.Gauge { return foldedGauge{g, folds} })
 }
 
 func withApp(labels []string) []string { return append([]string{"app_id"}, labels...) }

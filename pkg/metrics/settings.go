@@ -71,14 +71,22 @@ type rewrite struct {
 // rewrites are those of one label, in the order of the Configuration.
 type rewrites []rewrite
 
-// apply gives what the first rule that matches makes of value.
-func (r rewrites) apply(value string) string {
+// append writes what the first rule that matches makes of value.
+func (r rewrites) append(dst []byte, value string) []byte {
 	for _, each := range r {
-		if each.pattern.MatchString(value) {
-			return each.pattern.ReplaceAllString(value, each.replacement)
+		if found := each.pattern.FindStringSubmatchIndex(value); found != nil {
+			return each.append(dst, value, found)
 		}
 	}
-	return value
+	return append(dst, value...)
+}
+
+// append writes value with each match replaced; found is the first.
+func (r rewrite) append(dst []byte, value string, found []int) []byte {
+	if found[1] < len(value) || found[0] == found[1] { // there may be others
+		return append(dst, r.pattern.ReplaceAllString(value, r.replacement)...)
+	}
+	return r.pattern.ExpandString(append(dst, value[:found[0]]...), r.replacement, value, found)
 }
 
 // rewrites are the rules for a family, by the positions of its labels; nil if there are none for any family.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -82,6 +83,20 @@ func TestRules(t *testing.T) {
 	for family, most := range map[string]int{"dapr_http_server_request_count": 2, "dapr_http_server_response_count": 1, "dapr_http_server_latency_count": 1101} {
 		if n := strings.Count(text, family+"{"); n > most {
 			t.Errorf("%d label sets of %s, want at most %d", n, family, most)
+		}
+	}
+}
+
+// TestRewriting: every match is replaced, as the standard library does it.
+func TestRewriting(t *testing.T) {
+	for _, pattern := range []string{"o", "o+", "o*", "o*$", "$", "^", "/items/.*", "/(i)tems/(.*)", "nothing", "[0-9]+", ".", ""} {
+		regex := regexp.MustCompile(pattern)
+		for _, replacement := range []string{"", "x", "<$0>", "$1-$2", "$$"} {
+			for _, value := range []string{"", "o", "foo", "/items/7", "/items/7/", "oo12oo34", "/v1.0/invoke/cart/method/items/12"} {
+				if got, want := metrics.Rewritten(regex, replacement, value), regex.ReplaceAllString(value, replacement); got != want {
+					t.Errorf("%q by %q for %q: %q, want %q", value, replacement, pattern, got, want)
+				}
+			}
 		}
 	}
 }
