@@ -3,6 +3,7 @@
 package api
 
 import (
+	"github.com/daprd/daprd/pkg/actors"
 	"github.com/daprd/daprd/pkg/bindings"
 	"github.com/daprd/daprd/pkg/configuration"
 	"github.com/daprd/daprd/pkg/crypto"
@@ -25,6 +26,7 @@ type Blocks struct {
 	Lock          *lock.Service
 	Crypto        *crypto.Service
 	Messaging     *messaging.Direct
+	Actors        *actors.Service
 	Metadata      *metadata.Service
 	Health        *metadata.Health
 	// Shutdown asks the sidecar to end: gracefully, or at once with exit code 1 when forced. It returns

@@ -18,6 +18,9 @@ type App interface {
 	// Configuration asks the application for its settings (GET /dapr/config), once per start. An
 	// application that has none gives an empty one.
 	Configuration(ctx context.Context) (*AppConfiguration, error)
+	// CalledForActors says whether the application is called for the actors that it hosts; one that is not opens a stream
+	// for them. See Actors.
+	CalledForActors() bool
 	Subscriber
 	Bound
 	Updated
@@ -89,10 +92,3 @@ type Field struct{ Name, Value string }
 
 // Header is a list of headers in order. Names compare without regard to case.
 type Header []Field
-
-// AppConfiguration is what the application says of itself at GET /dapr/config. The actor settings stay
-// raw until there are actors.
-type AppConfiguration struct {
-	// Entities are the actor types that the application hosts.
-	Entities []string `json:"entities"`
-}

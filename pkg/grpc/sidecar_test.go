@@ -22,6 +22,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/mem"
 
+	"github.com/daprd/daprd/pkg/actors"
 	"github.com/daprd/daprd/pkg/api"
 	"github.com/daprd/daprd/pkg/bindings"
 	"github.com/daprd/daprd/pkg/channel"
@@ -212,6 +213,7 @@ func start(t testing.TB, change func(*sidecar)) *sidecar {
 		PubSub:        pubsub.NewService(pubsub.Deps{AppID: "myapp"}),
 		Crypto:        crypto.NewService(crypto.Deps{}),
 		Messaging:     s.direct(t),
+		Actors:        actors.New(actors.Deps{Table: new(ready.Slot[actors.Table]), App: new(ready.Slot[channel.App])}),
 		Metadata:      newMetadata(),
 		Health:        metadata.NewHealth("myapp"),
 		Shutdown:      func(forced bool) { s.shutdown <- forced },
@@ -282,6 +284,8 @@ func newMetadata() *metadata.Service {
 		HTTPEndpoints: func() []string { return []string{"github"} },
 		Resiliencies:  func() []string { return []string{"policies"} },
 		Subscriptions: func() []pubsub.Subscription { return nil },
+		Actors:        func() []metadata.ActorCount { return nil },
+		ActorRuntime:  func() metadata.ActorRuntime { return metadata.ActorRuntime{Status: metadata.ActorsDisabled} },
 		App: func() metadata.AppConnection {
 			return metadata.AppConnection{Port: 6000, Protocol: "http", ChannelAddress: "127.0.0.1", MaxConcurrency: 7}
 		},

@@ -116,6 +116,8 @@ func describe(span *tracing.Span, method string, req any) {
 		span.RPC("ServiceInvocation", name)
 		span.Set("dapr.invoke_method", r.GetMessage().GetMethod())
 		span.Set("net.peer.name", r.GetId())
+	case *runtimev1.InvokeActorRequest:
+		span.Actor(r.GetActorType(), r.GetActorId(), r.GetMethod())
 	case *runtimev1.InvokeBindingRequest:
 		span.Operation(tracing.Bindings, r.GetName(), name)
 	case *runtimev1.PublishEventRequest, *runtimev1.BulkPublishRequest:

@@ -171,6 +171,8 @@ func (c *call) labels() (path, label string) {
 		return noLabel, noLabel
 	case c.unknown, c.route.group == "invoke" && namesURL(c.path):
 		return c.route.template, c.route.template
+	case c.route.group == actorsGroup:
+		return c.path, actorLabel(c.path)
 	}
 	return c.path, labelPath(c.path, c.route.segments)
 }

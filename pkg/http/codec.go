@@ -145,12 +145,13 @@ type (
 
 		ContentType string
 	}
+	operation struct {
+		Operation string
+		Request   setRequest
+	}
 	transaction struct {
-		Operations []struct {
-			Operation string
-			Request   setRequest
-		}
-		Metadata map[string]string
+		Operations []operation
+		Metadata   map[string]string
 	}
 )
 

@@ -20,6 +20,7 @@ import (
 	"github.com/sirupsen/logrus"
 	logtest "github.com/sirupsen/logrus/hooks/test"
 
+	"github.com/daprd/daprd/pkg/actors"
 	"github.com/daprd/daprd/pkg/api"
 	"github.com/daprd/daprd/pkg/channel"
 	"github.com/daprd/daprd/pkg/messaging"
@@ -76,6 +77,7 @@ func start(t testing.TB, set setup) *sidecar {
 			PubSub:    publishing(t),
 			Secrets:   secretService(),
 			Messaging: direct,
+			Actors:    actors.New(actors.Deps{Table: new(ready.Slot[actors.Table])}),
 			Health:    s.health,
 			Metadata: metadata.New(metadata.Sources{
 				ID: "myapp", RuntimeVersion: "edge",
@@ -86,6 +88,8 @@ func start(t testing.TB, set setup) *sidecar {
 				HTTPEndpoints: func() []string { return nil },
 				Resiliencies:  func() []string { return []string{"policies"} },
 				Subscriptions: func() []pubsub.Subscription { return nil },
+				Actors:        func() []metadata.ActorCount { return nil },
+				ActorRuntime:  func() metadata.ActorRuntime { return metadata.ActorRuntime{Status: metadata.ActorsDisabled} },
 				App: func() metadata.AppConnection {
 					return metadata.AppConnection{Port: 6000, Protocol: "http", ChannelAddress: "127.0.0.1"}
 				},

@@ -55,7 +55,7 @@ func (s *Server) table() []route {
 		{methods: get, versions: stable, path: "healthz/outbound", group: "healthz", name: "HealthzOutbound", handle: s.getOutboundHealth, public: true, health: true},
 		{methods: post, versions: stable, path: "shutdown", group: "shutdown", name: "Shutdown", handle: s.shutdown},
 	}
-	return slices.Concat(table, s.pubsubRoutes(), s.bindingsRoutes(), s.configurationRoutes(), s.lockRoutes(), s.cryptoRoutes(), unimplemented())
+	return slices.Concat(table, s.pubsubRoutes(), s.bindingsRoutes(), s.configurationRoutes(), s.lockRoutes(), s.cryptoRoutes(), s.actorRoutes(), unimplemented())
 }
 
 // missing are routes of APIs without a block.
@@ -71,9 +71,6 @@ func unimplemented() []route {
 	var table missing
 	add := table.add
 	const actor = "actors/{name}/{key}"
-	add("actors", "GET POST PUT DELETE", v1, actor+"/method/{method}", "actors", "InvokeActor")
-	add("actors", "POST PUT", v1, actor+"/state", "actors", "ExecuteActorStateTransaction")
-	add("actors", "GET", v1, actor+"/state/{field}", "actors", "GetActorState")
 	add("actors", "POST PUT", v1, actor+"/reminders/{timer}", "actors", "RegisterActorReminder")
 	add("actors", "GET", v1, actor+"/reminders/{timer}", "actors", "GetActorReminder")
 	add("actors", "DELETE", v1, actor+"/reminders/{timer}", "actors", "UnregisterActorReminder")

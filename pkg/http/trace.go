@@ -82,6 +82,11 @@ func (c *call) describe() {
 		if id, method, ok := c.target(); ok {
 			span.Call(messaging.WithoutUser(id), decodePath(strings.TrimPrefix(method, "/")))
 		}
+	case actorsGroup:
+		if c.raw("method") != "" {
+			actorType, actorID := c.actor()
+			span.Actor(actorType, actorID, c.parameter("method"))
+		}
 	case tracing.State, tracing.Secrets, tracing.Bindings:
 		span.Operation(group, c.parameter("name"), c.verb+" "+labelPath(c.path, c.route.segments))
 	case "publish":

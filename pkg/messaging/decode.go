@@ -32,6 +32,7 @@ type inbound struct {
 	version uint64
 	// A request without a message, or with headers only, is told apart from one with empty fields.
 	hasMessage  bool
+	actor       actorName
 	verb        string
 	method      string
 	query       string
@@ -100,6 +101,8 @@ func (in *inbound) readRequestField(field protowire.Number, value wireValue) (er
 	case requestMessage:
 		in.hasMessage = true
 		err = each(value.bytes, in.readInvokeField)
+	case requestActor:
+		err = each(value.bytes, in.readActorField)
 	}
 	return err
 }

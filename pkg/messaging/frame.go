@@ -149,6 +149,8 @@ func (f *frame) appendData(dst []byte, field protowire.Number, typeURL string) [
 type requestFrame struct {
 	frame
 	head *channel.Request // nil in every message but the first
+	// actor is the one that is called, empty where none is.
+	actor actorName
 }
 
 func (f *requestFrame) heading() heading {
@@ -170,7 +172,11 @@ func (f *requestFrame) MarshalWire(dst []byte) ([]byte, error) {
 func (*requestFrame) UnmarshalWire([]byte) error { return errOnlyWritten }
 
 func (f *requestFrame) headSize() int {
-	return 2 + headerSize(f.header) + extrasSize(f.head.ContentType, f.length) + bytesFieldSize(f.messageSize())
+	size := 2 + headerSize(f.header) + extrasSize(f.head.ContentType, f.length) + bytesFieldSize(f.messageSize())
+	if f.actor != (actorName{}) {
+		size += bytesFieldSize(f.actor.size())
+	}
+	return size
 }
 
 func (f *requestFrame) appendHead(dst []byte) []byte {
@@ -178,7 +184,11 @@ func (f *requestFrame) appendHead(dst []byte) []byte {
 	dst = appendHeader(dst, requestMetadata, f.header)
 	dst = appendExtras(dst, requestMetadata, f.head.ContentType, f.length)
 	dst = appendLength(dst, requestMessage, f.messageSize())
-	return f.appendMessage(dst)
+	dst = f.appendMessage(dst)
+	if f.actor != (actorName{}) {
+		dst = f.actor.append(dst)
+	}
+	return dst
 }
 
 func (f *requestFrame) messageSize() int {

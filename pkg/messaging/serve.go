@@ -37,6 +37,8 @@ type CalleeDeps struct {
 	Observer Observer
 	// Tracer makes the spans of the calls; nil makes none.
 	Tracer *tracing.Tracer
+	// Actors takes the calls of actors.
+	Actors Actors
 }
 
 // Callee serves the calls that other sidecars bring for the application beside this one.
@@ -46,6 +48,7 @@ type Callee struct {
 	policy   Policy
 	observer Observer
 	tracer   *tracing.Tracer
+	actors   Actors
 	limit    int64
 	served   sync.Pool
 }
@@ -53,7 +56,7 @@ type Callee struct {
 // NewCallee makes the server's side of service invocation.
 func NewCallee(deps CalleeDeps) *Callee {
 	c := &Callee{appID: deps.AppID, app: deps.App, policy: deps.Policy, observer: deps.Observer, tracer: deps.Tracer,
-		limit: int64(MessageLimit(deps.MaxBodySize))}
+		actors: deps.Actors, limit: int64(MessageLimit(deps.MaxBodySize))}
 	c.served.New = func() any { return &served{} }
 	return c
 }
@@ -66,30 +69,21 @@ func (c *Callee) ServiceDesc() *grpc.ServiceDesc {
 		HandlerType: (*any)(nil),
 		Methods: []grpc.MethodDesc{
 			{MethodName: callLocal, Handler: c.callLocal},
-			{MethodName: "CallActor", Handler: unimplemented("CallActor")},
-			{MethodName: "CallActorReminder", Handler: unimplemented("CallActorReminder")},
+			{MethodName: callActor, Handler: c.callActor},
+			{MethodName: callActorReminder, Handler: c.callActorReminder},
 		},
 		Streams: []grpc.StreamDesc{
 			{StreamName: callLocalStream, Handler: c.callLocalStream, ServerStreams: true, ClientStreams: true},
 			{StreamName: "CallActorStream", ServerStreams: true, Handler: func(any, grpc.ServerStream) error {
-				return errUnimplemented("CallActorStream")
+				return errActorStream
 			}},
 		},
 		Metadata: "dapr/proto/internals/v1/invocation.proto",
 	}
 }
 
-func errUnimplemented(method string) error {
-	return status.Errorf(codes.Unimplemented, "this daprd does not host actors yet: %s is not implemented", method)
-}
-
-func unimplemented(method string) grpc.MethodHandler {
-	return func(any, context.Context, func(any) error, grpc.UnaryServerInterceptor) (any, error) {
-		return nil, errUnimplemented(method)
-	}
-}
-
 var (
+	errActorStream  = status.Error(codes.Unimplemented, "this daprd does not have workflows yet: CallActorStream is not implemented")
 	errNoAppChannel = status.Error(codes.Internal, "app channel is not initialized")
 	errNoMessage    = status.Error(codes.InvalidArgument, "parsing InternalInvokeRequest error: field Message is nil")
 	errNoRequest    = status.Error(codes.InvalidArgument,

@@ -137,21 +137,13 @@ func TestCalleeWithoutApp(t *testing.T) {
 	}
 }
 
-func TestActorsAnswerUnimplemented(t *testing.T) {
+func TestWorkflowsAnswerUnimplemented(t *testing.T) {
 	client := daprClient(t, startCallee(t, "callee", serving(echo)))
-	_, err := client.CallActor(within(t), internalRequest("m"))
-	if status.Code(err) != codes.Unimplemented || !strings.Contains(err.Error(), "does not host actors yet") {
-		t.Errorf("CallActor: %v", err)
-	}
-	_, err = client.CallActorReminder(within(t), &internalsv1.Reminder{})
-	if status.Code(err) != codes.Unimplemented {
-		t.Errorf("CallActorReminder: %v", err)
-	}
 	stream, err := client.CallActorStream(within(t), internalRequest("m"))
 	if err == nil {
 		_, err = stream.Recv()
 	}
-	if status.Code(err) != codes.Unimplemented || !strings.Contains(err.Error(), "does not host actors yet") {
+	if status.Code(err) != codes.Unimplemented || !strings.Contains(err.Error(), "does not have workflows yet") {
 		t.Errorf("CallActorStream: %v", err)
 	}
 }

@@ -31,11 +31,7 @@ func (c *Callee) spanned(ctx context.Context, app channel.App, req *channel.Requ
 		return app.Invoke(ctx, req)
 	}
 	span := c.tracer.Start(tracing.Server, req.Header.Value(tracing.ParentHeader), req.Header.Value(tracing.StateHeader))
-	req.Header = req.Header.Without(tracing.ParentHeader).Without(tracing.StateHeader).Without(tracing.BinaryHeader).
-		With(tracing.ParentHeader, span.Parent())
-	if state := span.State(); state != "" {
-		req.Header = req.Header.With(tracing.StateHeader, state)
-	}
+	within(req, span)
 	span.Call(c.appID, req.Method)
 	span.API(tracing.GRPC, callUnaryMethod)
 	res, err := app.Invoke(ctx, req)
@@ -48,6 +44,15 @@ func (c *Callee) spanned(ctx context.Context, app channel.App, req *channel.Requ
 		span.EndGRPC(codes.Code(res.Status), res.Message)
 	}
 	return res, err
+}
+
+// within puts the span's context in the place of the caller's.
+func within(req *channel.Request, span *tracing.Span) {
+	req.Header = req.Header.Without(tracing.ParentHeader).Without(tracing.StateHeader).Without(tracing.BinaryHeader).
+		With(tracing.ParentHeader, span.Parent())
+	if state := span.State(); state != "" {
+		req.Header = req.Header.With(tracing.StateHeader, state)
+	}
 }
 
 // traced is h with the trace parent that came in the metadata of gRPC alone.

@@ -92,6 +92,8 @@ type Sources struct {
 	Resiliencies       func() []string
 	App                func() AppConnection
 	Subscriptions      func() []pubsub.Subscription
+	Actors             func() []ActorCount
+	ActorRuntime       func() ActorRuntime
 	// Attributes are what the sidecar itself adds to Info.Extended: component.<name> for each component and
 	// subscription.<pubsub>.<topic> for each subscription that does not work now, with the reason. nil adds none.
 	Attributes func() map[string]string
@@ -131,7 +133,8 @@ func (s *Service) Info() Info {
 		Resiliencies:    s.sources.Resiliencies(),
 		Subscriptions:   s.sources.Subscriptions(),
 		App:             s.sources.App(),
-		ActorRuntime:    ActorRuntime{Status: ActorsDisabled},
+		Actors:          s.sources.Actors(),
+		ActorRuntime:    s.sources.ActorRuntime(),
 	}
 }
 

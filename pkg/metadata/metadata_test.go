@@ -23,6 +23,8 @@ func service() *metadata.Service {
 		HTTPEndpoints: func() []string { return []string{"e"} },
 		Resiliencies:  func() []string { return []string{"r"} },
 		Subscriptions: func() []pubsub.Subscription { return nil },
+		Actors:        func() []metadata.ActorCount { return nil },
+		ActorRuntime:  func() metadata.ActorRuntime { return metadata.ActorRuntime{Status: metadata.ActorsDisabled} },
 		App:           func() metadata.AppConnection { return metadata.AppConnection{Port: 6000, Protocol: "http"} },
 	})
 }

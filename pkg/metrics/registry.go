@@ -53,6 +53,7 @@ type Registry struct {
 	early      []error
 	resiliency *resiliencyFamilies
 	access     *accessFamilies
+	actors     *bounded[string, actorSeries]
 	httpProbes *probes
 	grpcProbes *probes
 }
@@ -95,6 +96,7 @@ func (r *Registry) Configure(settings Settings) error {
 	}
 	r.resiliency = newResiliencyFamilies(r)
 	r.access = newAccessFamilies(r)
+	r.actors = newActorFamilies(r)
 	r.httpProbes = newProbes(r, "dapr_http_", "status")
 	r.grpcProbes = newProbes(r, "dapr_grpc_io_", "grpc_client_status")
 	return nil

@@ -32,6 +32,9 @@ const (
 	Crypto        Block = "Crypto"
 )
 
+// actorBlock is that of the actors' types in keys: Outbound stands for the way to the host, Inbound for the turn there.
+const actorBlock Block = "Actor"
+
 // Direction says who calls: the application the component, or the component the application.
 type Direction string
 
@@ -130,6 +133,30 @@ func (p *Policies) App(id string) *Guard {
 		return nil
 	}
 	if found := t.target(key{name: id, direction: Outbound}); found != nil {
+		return &found.guard
+	}
+	return nil
+}
+
+// Actor is the guard of calls to the actors of a type, on their way to their host: retries and breakers; nil while no
+// policy holds. The part of Guard.Call is the actor's id.
+func (p *Policies) Actor(actorType string) *Guard { return p.actor(actorType, Outbound) }
+
+// ActorTurn is the guard of one turn at the host: a timeout; nil while no policy holds.
+func (p *Policies) ActorTurn(actorType string) *Guard { return p.actor(actorType, Inbound) }
+
+func (p *Policies) actor(actorType string, direction Direction) *Guard {
+	if p == nil {
+		return nil
+	}
+	t := p.current.Load()
+	if t == nil {
+		return nil
+	}
+	if _, named := t.actors[actorType]; !named && !t.anyActor {
+		return nil
+	}
+	if found := t.target(key{block: actorBlock, name: actorType, direction: direction}); found != nil {
 		return &found.guard
 	}
 	return nil

@@ -15,11 +15,11 @@ type attempt struct {
 
 // run is the retry around everything.
 func (t *target) run(ctx context.Context, how attempt, operation func(context.Context) error) error {
-	b := t.breakers.of(how.part)
+	b, around := t.breakersOf(how.part)
 	t.counts.began(b)
 	var schedule *Schedule
 	for tries := 1; ; tries++ {
-		release, err := t.guarded(ctx, b, how, operation)
+		release, err := t.guardedBy(ctx, around, b, how, operation)
 		if err == nil {
 			if schedule != nil {
 				t.policies.log.Infof("Recovered processing operation %s after %d attempts", t.key.operation(how.part), tries)
@@ -54,6 +54,37 @@ func (t *target) next(ctx context.Context, schedule *Schedule, b *breaker, err e
 	wish, _ := asked(err)
 	pause, again = schedule.Next(wish)
 	return pause, again && (b == nil || !b.openAfter(pause)) && !isFinal(err)
+}
+
+// breakersOf is the breaker of a part, and the one of the whole target around it, where there are both: an actor's and its
+// type's.
+func (t *target) breakersOf(part string) (b, around *breaker) {
+	switch {
+	case t.key.block != actorBlock || t.scope == "id":
+		return t.breakers.of(part), nil
+	case t.scope == "both":
+		return t.breakers.of(part), t.breakers.of("")
+	}
+	return t.breakers.of(""), nil
+}
+
+// guardedBy is a breaker around guarded.
+func (t *target) guardedBy(ctx context.Context, around, b *breaker, how attempt, operation func(context.Context) error) (release func(), err error) {
+	if around == nil {
+		return t.guarded(ctx, b, how, operation)
+	}
+	left, err := around.enter()
+	if err != nil {
+		t.counts.refused(around)
+		return nothing, err
+	}
+	verdict := errFailed
+	defer func() { left(verdict) }()
+	release, err = t.guarded(ctx, b, how, operation)
+	if verdict = t.verdict(ctx, err); isOpen(err) {
+		verdict = errAbandoned // the actor's own breaker has refused it
+	}
+	return release, err
 }
 
 // guarded is the breaker around an attempt.

@@ -17,6 +17,8 @@ const (
 	maxTargets = 1000
 	// defaultCache is how many methods of an application have breakers of their own (Dapr 1.18).
 	defaultCache = 100
+	// defaultActorCache is how many actors of a type have breakers of their own (Dapr 1.18).
+	defaultActorCache = 5000
 )
 
 // table is what the resources in force say together.
@@ -29,8 +31,9 @@ type table struct {
 
 	apps       map[string]config.AppTarget
 	components map[string]config.ComponentTarget
-	// anyApp says that default policies hold for applications.
-	anyApp bool
+	actors     map[string]config.ActorTarget
+	// anyApp and anyActor say that default policies hold for applications, and for actors.
+	anyApp, anyActor bool
 	// dangling tells of targets that name what nobody defines.
 	dangling []string
 
@@ -45,7 +48,8 @@ func newTable(p *Policies, resources []config.Resiliency) (*table, error) {
 	}
 	t := &table{policies: p, targets: targets,
 		timeouts: map[string]*timeoutPolicy{}, retries: map[string]*retryPolicy{}, breakers: map[string]*breakerPolicy{},
-		apps: map[string]config.AppTarget{}, components: map[string]config.ComponentTarget{}}
+		apps: map[string]config.AppTarget{}, components: map[string]config.ComponentTarget{},
+		actors: map[string]config.ActorTarget{}}
 	var faults []error
 	for i := range resources {
 		r := &resources[i]
@@ -54,11 +58,12 @@ func newTable(p *Policies, resources []config.Resiliency) (*table, error) {
 		faults = append(faults, t.addPolicies(r)...)
 		maps.Copy(t.apps, r.Spec.Targets.Apps)
 		maps.Copy(t.components, r.Spec.Targets.Components)
+		maps.Copy(t.actors, r.Spec.Targets.Actors)
 	}
 	for i := range resources {
 		t.checkNames(&resources[i])
 	}
-	t.anyApp = !t.byDefault(key{}).empty()
+	t.anyApp, t.anyActor = !t.byDefault(key{}).empty(), !t.byDefault(key{block: actorBlock}).empty()
 	return t, joined(faults)
 }
 
@@ -167,6 +172,9 @@ func (t *table) adopt(earlier *table) {
 
 // spec is what holds for a target: what the resources say of it by name, else the default policies.
 func (t *table) spec(k key) spec {
+	if k.block == actorBlock {
+		return t.actorSpec(k)
+	}
 	cache := 1
 	var names *config.PolicyNames
 	if k.block == "" {
@@ -191,6 +199,25 @@ func (t *table) spec(k key) spec {
 		cache: cache, explicit: true}
 }
 
+// actorSpec is what holds for a type of actors: on the way to them all but the timeout, at their host the timeout.
+func (t *table) actorSpec(k key) spec {
+	s := t.byDefault(k)
+	s.cache = defaultActorCache
+	if actor, ok := t.actors[k.name]; ok {
+		s = spec{timeout: t.timeouts[actor.Timeout], retry: t.retry(actor.Retry), breaker: t.breakers[actor.CircuitBreaker], cache: s.cache,
+			explicit: true, scope: actor.CircuitBreakerScope}
+		if actor.CircuitBreakerCacheSize > 0 {
+			s.cache = actor.CircuitBreakerCacheSize
+		}
+	}
+	if k.direction == Inbound {
+		s.retry, s.breaker = nil, nil
+	} else {
+		s.timeout = nil
+	}
+	return s
+}
+
 // byDefault are the default policies for a target.
 func (t *table) byDefault(k key) spec {
 	levels := k.levels()
@@ -208,8 +235,11 @@ func (t *table) retry(name string) *retryPolicy {
 
 // levels are the parts between "Default" and "RetryPolicy" of the policies that may hold, the most specific first.
 func (k key) levels() []string {
-	if k.block == "" {
+	switch k.block {
+	case "":
 		return []string{"App", ""}
+	case actorBlock:
+		return []string{"Actor", ""}
 	}
 	return []string{string(k.block) + "Component" + string(k.direction), "Component" + string(k.direction), "Component", ""}
 }

@@ -16,6 +16,10 @@ type key struct {
 // operation is the key in a log line, as Dapr writes it.
 func (k key) operation(part string) string {
 	switch {
+	case k.block == actorBlock && part == "":
+		return "actor[" + k.name + "]"
+	case k.block == actorBlock:
+		return "actor[" + k.name + ", " + part + "]"
 	case k.block == "" && part == "":
 		return "endpoint[" + k.name + "]"
 	case k.block == "":
@@ -29,6 +33,10 @@ func (k key) operation(part string) string {
 // thing is the key in an error.
 func (k key) thing(part string) string {
 	switch {
+	case k.block == actorBlock && part == "":
+		return "the actors of type " + k.name
+	case k.block == actorBlock:
+		return "the actor " + k.name + "/" + part
 	case k.block == "" && part == "":
 		return "the app " + k.name
 	case k.block == "":
@@ -41,8 +49,11 @@ func (k key) thing(part string) string {
 
 // label is the key in a metric.
 func (k key) label() string {
-	if k.block == "" {
+	switch k.block {
+	case "":
 		return "app_" + k.name
+	case actorBlock:
+		return "actor_" + k.name
 	}
 	return string(k.block) + "_" + k.name
 }
@@ -55,13 +66,15 @@ type spec struct {
 	cache   int
 	// explicit says that a resource names the target itself.
 	explicit bool
+	// scope is that of the breakers of actors: "type", "id" or "both".
+	scope string
 }
 
 func (s spec) empty() bool { return s.timeout == nil && s.retry == nil && s.breaker == nil }
 
 // like says whether the policies of two tables are the same.
 func (s spec) like(o spec) bool {
-	return s.cache == o.cache && s.explicit == o.explicit && same(s.timeout, o.timeout, (*timeoutPolicy).like) &&
+	return s.cache == o.cache && s.explicit == o.explicit && s.scope == o.scope && same(s.timeout, o.timeout, (*timeoutPolicy).like) &&
 		same(s.retry, o.retry, (*retryPolicy).like) && same(s.breaker, o.breaker, (*breakerPolicy).like)
 }
 

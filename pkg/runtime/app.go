@@ -54,9 +54,10 @@ func (r *Runtime) openChannel(ctx context.Context) (ending, error) {
 		r.log.Warn("Skipping programmatic dapr configuration loading (see 'disable-init-endpoints' flag/annotation)")
 		return end, nil
 	}
-	if _, err := app.Configuration(ctx); err != nil {
+	if configuration, err := app.Configuration(ctx); err != nil {
 		r.log.Debugf("the application's configuration could not be read: %s", err)
 	} else {
+		r.appConfiguration = configuration
 		r.log.Info("application configuration loaded")
 	}
 	return end, nil

@@ -16,6 +16,7 @@ func (r *Runtime) checked(app channel.App) channel.App {
 	r.appHealth = channel.NewHealth(channel.HealthSettings{Path: h.Path, Interval: h.Interval, Timeout: h.Timeout, Threshold: h.Threshold,
 		Observe: r.metrics.AppProbed, Log: r.deps.Logs.Scope("dapr.apphealth")})
 	r.intake.ill = true
+	r.actors.Well(context.Background(), false)
 	return channel.Healthy(app, r.appHealth)
 }
 
@@ -37,9 +38,10 @@ func (r *Runtime) watchApp(ctx context.Context) (ending, error) {
 	}}, nil
 }
 
-// followHealth lets messages and events flow while the application is well.
+// followHealth lets messages and events flow, and hosts actors, while the application is well.
 func (r *Runtime) followHealth(ctx context.Context) {
 	for well := true; r.appHealth.Await(ctx, well) == nil; well = !well {
+		r.actors.Well(ctx, well)
 		if err := r.intake.health(ctx, well); err != nil && ctx.Err() == nil {
 			r.log.Warnf("the application's health has changed, and with it what is brought to it: %s", err)
 		}

@@ -76,7 +76,11 @@ func (r *Runtime) serveInternal(ctx context.Context) (ending, error) {
 	})
 	r.log.Infof("internal gRPC server is running on port %d", port(r.InternalAddress()))
 	r.health.SetOutbound(true)
-	return ending{settle: server.Quiesce, close: func(context.Context) error {
+	settle := func(ctx context.Context) error {
+		r.leaveActors(ctx) // others call for them until they know that they are gone
+		return server.Quiesce(ctx)
+	}
+	return ending{settle: settle, close: func(context.Context) error {
 		server.Stop()
 		wait.Wait()
 		forget()

@@ -13,6 +13,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/daprd/daprd/pkg/actors"
 	"github.com/daprd/daprd/pkg/api"
 	"github.com/daprd/daprd/pkg/bindings"
 	"github.com/daprd/daprd/pkg/channel"
@@ -76,6 +77,7 @@ type Runtime struct {
 	peers      *messaging.Peers
 	messaging  *messaging.Direct
 	callee     *messaging.Callee
+	actors     *actors.Service
 	access     *security.AccessControl
 	proxy      *grpc.Proxy
 	blocks     api.Blocks
@@ -83,6 +85,8 @@ type Runtime struct {
 	app       ready.Slot[channel.App]
 	resolver  ready.Slot[nameresolution.Resolver]
 	endpoints ready.Slot[*messaging.Endpoints]
+	// table says where actors live.
+	table ready.Slot[actors.Table]
 
 	// configuration is the defaults until its stage.
 	configuration *config.Configuration
@@ -98,6 +102,8 @@ type Runtime struct {
 	// opened are these endpoints. Only who opens them looks.
 	opened   []messaging.Endpoint
 	internal internalListener
+	// appConfiguration is what the application says of itself.
+	appConfiguration *channel.AppConfiguration
 	// appHealth is nil where nobody looks after it.
 	appHealth *channel.Health
 	intake    intake
@@ -113,7 +119,7 @@ func New(cfg Config, deps Deps) (*Runtime, error) {
 		return nil, err
 	}
 	r := &Runtime{cfg: cfg, deps: deps, log: deps.Logs.Scope("dapr.runtime"), stop: make(chan error, 1),
-		configuration: config.DefaultConfiguration()}
+		configuration: config.DefaultConfiguration(), appConfiguration: &channel.AppConfiguration{}}
 	r.metrics = metrics.New(cfg.AppID, cfg.Namespace)
 	r.tracer = tracing.New(tracing.Deps{AppID: cfg.AppID, Host: cfg.HostAddress, Log: r.log, Spans: deps.Logs.Scope("dapr.runtime.trace")})
 	r.health = metadata.NewHealth(cfg.AppID)
@@ -135,11 +141,11 @@ func New(cfg Config, deps Deps) (*Runtime, error) {
 	r.wireMessaging()
 	r.blocks = api.Blocks{
 		State: r.state, Secrets: r.secrets, PubSub: r.pubsub, Bindings: r.bindings, Configuration: r.settings, Lock: r.locks, Crypto: r.crypto,
-		Messaging: r.messaging, Health: r.health, Shutdown: r.shutdown,
+		Messaging: r.messaging, Actors: r.actors, Health: r.health, Shutdown: r.shutdown,
 		Metadata: metadata.New(metadata.Sources{
 			ID: cfg.AppID, RuntimeVersion: version.Version(), EnabledFeatures: r.enabledFeatures,
 			Components: r.loadedComponents, HTTPEndpoints: r.endpointNames, Resiliencies: r.policies.Names, App: r.appConnection,
-			Subscriptions: r.pubsub.Subscriptions, Attributes: r.outages,
+			Subscriptions: r.pubsub.Subscriptions, Attributes: r.outages, Actors: r.activeActors, ActorRuntime: r.actorRuntime,
 		}),
 	}
 	return r, nil
@@ -172,8 +178,9 @@ func (r *Runtime) wireMessaging() {
 	r.access = security.NewAccessControl(r.metrics, r.deps.Logs.Scope("dapr.acl"))
 	r.messaging = messaging.New(messaging.Deps{Self: self, App: &r.app, Resolver: &r.resolver, Peers: r.peers, Endpoints: &r.endpoints,
 		Policies: r.policies, Observer: r.metrics})
+	r.wireActors()
 	r.callee = messaging.NewCallee(messaging.CalleeDeps{AppID: r.cfg.AppID, App: &r.app, Policy: r.access, MaxBodySize: r.cfg.MaxBodySize,
-		Observer: r.metrics, Tracer: r.tracer})
+		Observer: r.metrics, Tracer: r.tracer, Actors: r.actors})
 	r.proxy = grpc.NewProxy(grpc.ProxyDeps{Self: self, Direct: r.messaging, Policy: r.access, Observer: r.metrics})
 }
 

@@ -43,16 +43,6 @@ func (r *Runtime) openMessaging(context.Context) (ending, error) {
 	return ending{close: func(context.Context) error { return errors.Join(r.peers.Close(), r.messaging.Close()) }}, nil
 }
 
-// startActors tells why there are none: the lines of the trace.
-func (r *Runtime) startActors(context.Context) (ending, error) {
-	if _, ok := r.state.ActorStore(); !ok {
-		r.log.Warn("failed to init actors: no actor state store defined")
-	} else {
-		r.log.Warn("failed to init actors: this daprd does not have actors yet")
-	}
-	return ending{}, nil
-}
-
 // subscribe begins to deliver messages to the application. Streaming subscriptions may be open since the API is; the
 // stage of the components ends both.
 func (r *Runtime) subscribe(ctx context.Context) (ending, error) {

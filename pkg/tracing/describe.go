@@ -51,6 +51,16 @@ func (s *Span) Call(id, method string) {
 	s.Set("net.peer.name", id)
 }
 
+// Actor names the span of a call of an actor and describes it.
+func (s *Span) Actor(actorType, actorID, method string) {
+	if !s.Recording() {
+		return
+	}
+	s.Name("CallActor/" + actorType + "/" + method)
+	s.Set("dapr.actor", actorType+"."+actorID)
+	s.RPC("ServiceInvocation", "CallActor")
+}
+
 // RPC describes a call of a gRPC service.
 func (s *Span) RPC(service, method string) {
 	s.Set("rpc.system", GRPC)

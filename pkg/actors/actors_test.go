@@ -1,0 +1,497 @@
+package actors_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/sirupsen/logrus"
+
+	"github.com/daprd/daprd/pkg/actors"
+	"github.com/daprd/daprd/pkg/apierr"
+	"github.com/daprd/daprd/pkg/channel"
+	"github.com/daprd/daprd/pkg/components/componentstest"
+	"github.com/daprd/daprd/pkg/components/memory"
+	"github.com/daprd/daprd/pkg/ready"
+	"github.com/daprd/daprd/pkg/state"
+)
+
+// host is an application of which a test says what its actors do.
+type host struct {
+	// call is what a method does; nil answers at once.
+	call func(ctx context.Context, id, method string, header channel.Header) error
+
+	mu  sync.Mutex
+	log []string
+}
+
+func (h *host) note(format string, args ...any) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.log = append(h.log, fmt.Sprintf(format, args...))
+}
+
+func (h *host) seen() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.log)
+}
+
+func (h *host) CallActor(ctx context.Context, _, id, method string, req *channel.Request) (*channel.Response, error) {
+	h.note("%s begins %s", id, method)
+	defer h.note("%s ends %s", id, method)
+	if h.call != nil {
+		if err := h.call(ctx, id, method, req.Header); err != nil {
+			return nil, err
+		}
+	}
+	return &channel.Response{Status: 200}, nil
+}
+
+func (h *host) FireActor(_ context.Context, event *channel.ActorEvent) (bool, error) {
+	h.note("%s fires %s", event.ID, event.Name)
+	return false, nil
+}
+
+func (h *host) DeactivateActor(_ context.Context, _, id string) error {
+	h.note("%s leaves", id)
+	return nil
+}
+
+type counts struct{ waiting, left, moved atomic.Int64 }
+
+func (c *counts) ActorPending(string) func(int) { return func(n int) { c.waiting.Add(int64(n)) } }
+func (c *counts) ActorDeactivated(string) func(bool) {
+	return func(bool) { c.left.Add(1) }
+}
+func (c *counts) ActorRebalanced(string) func() { return func() { c.moved.Add(1) } }
+
+// mesh is a Service that has its actors for itself.
+type mesh struct {
+	*actors.Service
+	*counts
+	host *host
+}
+
+// begin makes a Service whose application hosts the type T.
+func begin(t *testing.T, settings channel.ActorSettings, call func(ctx context.Context, id, method string, header channel.Header) error) *mesh {
+	t.Helper()
+	store := state.NewService(state.Deps{AppID: "myapp"})
+	kept, err := memory.NewState(t.Context(), componentstest.Spec("state.in-memory", nil))
+	if err == nil {
+		err = store.Add("st", kept, state.Settings{ActorStateStore: true})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := logrus.New()
+	log.SetOutput(io.Discard)
+	table := &ready.Slot[actors.Table]{}
+	m := &mesh{counts: &counts{}, host: &host{call: call}}
+	m.Service = actors.New(actors.Deps{AppID: "myapp", Namespace: "default", Table: table, State: store, App: &ready.Slot[channel.App]{},
+		Observer: m.counts, Log: log})
+	table.Fill(&actors.Alone{Drain: m.Drain})
+	if _, err := m.Host(t.Context(), &channel.AppConfiguration{Entities: []string{"T"}, ActorSettings: settings}, m.host); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := errors.Join(m.Close(), store.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	return m
+}
+
+func (m *mesh) invoke(ctx context.Context, id, method string, header ...channel.Field) error {
+	res, err := m.Invoke(ctx, "T", id, method, &channel.Request{Header: header})
+	res.Close()
+	return err
+}
+
+func (m *mesh) write(ctx context.Context, id, key, value string) error {
+	return m.Transact(ctx, "T", id, []state.RawOperation{{Type: state.TypeUpsert, Set: state.SetRequest{Key: key, Value: []byte(value)}}})
+}
+
+// code is that of the row that err is.
+func code(err error) string {
+	var row *apierr.Error
+	if errors.As(err, &row) {
+		return row.Code
+	}
+	return fmt.Sprint(err)
+}
+
+// TestTurns: an actor has one turn at a time, and calls have theirs in the order in which they came.
+func TestTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var busy, most atomic.Int64
+		goOn := make(chan struct{})
+		m := begin(t, channel.ActorSettings{}, func(context.Context, string, string, channel.Header) error {
+			most.Store(max(most.Load(), busy.Add(1)))
+			<-goOn
+			busy.Add(-1)
+			return nil
+		})
+		var wait sync.WaitGroup
+		var want []string
+		for i := range 20 {
+			method := fmt.Sprintf("m%02d", i)
+			want = append(want, "1 begins "+method, "1 ends "+method)
+			wait.Go(func() {
+				if err := m.invoke(t.Context(), "1", method); err != nil {
+					t.Error(err)
+				}
+			})
+			synctest.Wait()
+		}
+		if n := m.waiting.Load(); n != 19 {
+			t.Errorf("%d calls wait", n)
+		}
+		wait.Go(func() {
+			if err := m.invoke(t.Context(), "2", "m"); err != nil {
+				t.Error(err)
+			}
+		})
+		synctest.Wait()
+		if busy.Load() != 2 {
+			t.Error("another actor waits, too")
+		}
+		close(goOn)
+		wait.Wait()
+		got := slices.DeleteFunc(m.host.seen(), func(line string) bool { return strings.HasPrefix(line, "2") })
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Error(diff)
+		}
+		if most.Load() != 2 || m.waiting.Load() != 0 {
+			t.Errorf("%d turns at once, %d wait", most.Load(), m.waiting.Load())
+		}
+	})
+}
+
+// TestCallerLeaves: a call that waits leaves the queue with its caller; one that has its turn keeps it until the
+// application has answered, since no other may begin before.
+func TestCallerLeaves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		goOn := make(chan struct{})
+		m := begin(t, channel.ActorSettings{}, func(ctx context.Context, _, method string, _ channel.Header) error {
+			if method == "slow" {
+				<-goOn
+			}
+			return ctx.Err()
+		})
+		ctx, leave := context.WithCancel(t.Context())
+		results := make(chan error, 2)
+		go func() { results <- m.invoke(ctx, "1", "slow") }()
+		synctest.Wait()
+		go func() { results <- m.invoke(ctx, "1", "waiting") }()
+		synctest.Wait()
+		leave()
+		synctest.Wait()
+		if err := <-results; !errors.Is(err, context.Canceled) {
+			t.Errorf("the call that waited: %v", err)
+		}
+		third := make(chan error, 1)
+		go func() { third <- m.invoke(t.Context(), "1", "third") }()
+		synctest.Wait()
+		close(goOn)
+		if err := errors.Join(<-results, <-third); err != nil {
+			t.Error(err)
+		}
+		want := []string{"1 begins slow", "1 ends slow", "1 begins third", "1 ends third"}
+		if diff := cmp.Diff(want, m.host.seen()); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+// TestReentrancy: a call with the id of the chain that has the turn enters at once, up to the depth of the type; others
+// wait, whatever the depth.
+func TestReentrancy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var m *mesh
+		depth := 3
+		m = begin(t, channel.ActorSettings{Reentrant: true, MaxStackDepth: &depth}, func(ctx context.Context, id, method string, header channel.Header) error {
+			var n int
+			if _, err := fmt.Sscanf(method, "down%d", &n); err != nil || n == 0 {
+				return nil
+			}
+			to := id
+			if n%2 == 0 {
+				to = "other" // a chain keeps its id on its way through other actors
+			}
+			return m.invoke(ctx, to, fmt.Sprintf("down%d", n-1), channel.Field{Name: "dapr-reentrancy-id", Value: header.Value(actors.ReentrancyHeader)})
+		})
+		if err := m.invoke(t.Context(), "1", "down2"); err != nil {
+			t.Errorf("1 → other → other: %v", err)
+		}
+		if err := m.invoke(t.Context(), "2", "down1"); err != nil {
+			t.Errorf("an actor that calls itself: %v", err)
+		}
+		if err := m.invoke(t.Context(), "other", "down6"); code(err) != "ERR_ACTOR_STACK_DEPTH" {
+			t.Errorf("deeper than allowed: %v", err)
+		}
+		if err := m.invoke(t.Context(), "other", "m", channel.Field{Name: actors.ReentrancyHeader, Value: "of nobody"}); err != nil {
+			t.Errorf("the turn is still taken: %v", err)
+		}
+	})
+}
+
+// TestNoReentrancy: without it an actor that calls itself waits for itself, as long as its caller does.
+func TestNoReentrancy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var m *mesh
+		m = begin(t, channel.ActorSettings{}, func(_ context.Context, id, method string, header channel.Header) error {
+			if method != "self" {
+				return nil
+			}
+			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+			defer cancel()
+			return m.invoke(ctx, id, "m", channel.Field{Name: actors.ReentrancyHeader, Value: header.Value(actors.ReentrancyHeader)})
+		})
+		began := time.Now()
+		err := m.invoke(t.Context(), "1", "self", channel.Field{Name: actors.ReentrancyHeader, Value: "chain"})
+		if !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != time.Minute {
+			t.Errorf("after %s: %v", time.Since(began), err)
+		}
+	})
+}
+
+// TestQueueBound: as many calls wait for an actor as may; the next one is told so at once.
+func TestQueueBound(t *testing.T) {
+	goOn := make(chan struct{})
+	m := begin(t, channel.ActorSettings{}, func(context.Context, string, string, channel.Header) error {
+		<-goOn
+		return nil
+	})
+	const most = 10_000
+	var wait sync.WaitGroup
+	var worked atomic.Int64
+	refused := make(chan error, 100)
+	for range most + 51 {
+		wait.Go(func() {
+			if err := m.invoke(t.Context(), "1", "m"); err != nil {
+				refused <- err
+			} else {
+				worked.Add(1)
+			}
+		})
+	}
+	for range 50 {
+		if err := <-refused; code(err) != "ERR_ACTOR_BUSY" || !strings.Contains(err.Error(), "10000 calls waiting") {
+			t.Errorf("one call too many: %v", err)
+		}
+	}
+	close(goOn)
+	wait.Wait()
+	if worked.Load() != most+1 {
+		t.Errorf("%d calls have worked", worked.Load())
+	}
+}
+
+// TestIdle: an actor leaves when it had no turn for the idle time of its type, never during one; a call that comes
+// while it leaves waits for the end of that and begins anew.
+func TestIdle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		idle := time.Minute
+		m := begin(t, channel.ActorSettings{IdleTimeout: &idle}, func(_ context.Context, _, method string, _ channel.Header) error {
+			if method == "long" {
+				time.Sleep(2 * time.Minute)
+			}
+			return nil
+		})
+		call := func(id, method string) {
+			t.Helper()
+			if err := m.invoke(t.Context(), id, method); err != nil {
+				t.Error(err)
+			}
+		}
+		call("1", "m")
+		call("2", "m")
+		time.Sleep(40 * time.Second)
+		call("1", "m")
+		time.Sleep(30 * time.Second)
+		synctest.Wait()
+		if left := m.left.Load(); left != 1 || !slices.Contains(m.host.seen(), "2 leaves") {
+			t.Errorf("%d have left: %v", left, m.host.seen())
+		}
+		if err := m.write(t.Context(), "2", "k", "v"); code(err) != "ERR_ACTOR_INSTANCE_MISSING" {
+			t.Errorf("a write for an actor that has left: %v", err)
+		}
+		if err := m.write(t.Context(), "1", "k", "v"); err != nil {
+			t.Error(err)
+		}
+		call("1", "long")
+		if slices.Contains(m.host.seen(), "1 leaves") {
+			t.Error("an actor left during its turn")
+		}
+		time.Sleep(idle)
+		synctest.Wait()
+		if m.left.Load() != 2 {
+			t.Errorf("%d have left", m.left.Load())
+		}
+		if diff := cmp.Diff([]actors.Count{{Type: "T"}}, m.Counts()); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+// TestDrain: actors that move end their turns, and nobody else's; the turn goes on for the drain time and is cancelled
+// then; calls that wait are made again; what the old turn writes later is refused.
+func TestDrain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		drain := 2 * time.Second
+		block := make(chan struct{})
+		m := begin(t, channel.ActorSettings{DrainTimeout: &drain}, func(ctx context.Context, _, method string, _ channel.Header) error {
+			switch method {
+			case "short":
+				time.Sleep(time.Second)
+			case "long":
+				select {
+				case <-ctx.Done():
+					return ctx.Err()
+				case <-block:
+				}
+			}
+			return nil
+		})
+		results := map[string]chan error{}
+		for _, each := range []string{"stays long", "quick short", "slow long"} {
+			id, method, _ := strings.Cut(each, " ")
+			result := make(chan error, 1)
+			results[id] = result
+			go func() { result <- m.invoke(t.Context(), id, method) }()
+		}
+		if err := m.invoke(t.Context(), "resting", "m"); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		began := time.Now()
+		m.Drain(t.Context(), []string{"T", "unknown"}, func(_, id string) bool { return id != "stays" })
+		if took := time.Since(began); took != drain {
+			t.Errorf("the drain took %s", took)
+		}
+		if err := <-results["quick"]; err != nil {
+			t.Errorf("a turn that ended in time: %v", err)
+		}
+		if err := m.write(t.Context(), "quick", "k", "v"); code(err) != "ERR_ACTOR_INSTANCE_MISSING" {
+			t.Errorf("a late write: %v", err)
+		}
+		if err := m.write(t.Context(), "stays", "k", "v"); err != nil {
+			t.Errorf("a write of an actor that stays: %v", err)
+		}
+		seen := m.host.seen()
+		for _, id := range []string{"quick", "slow", "resting"} {
+			if !slices.Contains(seen, id+" leaves") {
+				t.Errorf("the application was not told that %s leaves: %v", id, seen)
+			}
+		}
+		close(block)
+		// The turn that was cancelled is made again, here: this sidecar is alone.
+		if err := errors.Join(<-results["slow"], <-results["stays"]); err != nil {
+			t.Error(err)
+		}
+		if m.moved.Load() != 3 {
+			t.Errorf("%d have moved", m.moved.Load())
+		}
+	})
+}
+
+// TestHalt: all turns end at once, and no state is written any more, although the application is still busy.
+func TestHalt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var first atomic.Bool
+		m := begin(t, channel.ActorSettings{}, func(ctx context.Context, _, _ string, _ channel.Header) error {
+			if first.Swap(true) {
+				return nil
+			}
+			<-ctx.Done()
+			return ctx.Err()
+		})
+		result := make(chan error, 1)
+		go func() { result <- m.invoke(t.Context(), "1", "m") }()
+		synctest.Wait()
+		if err := m.write(t.Context(), "1", "k", "v"); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		m.Halt(t.Context())
+		if time.Since(began) != 0 {
+			t.Errorf("it took %s", time.Since(began))
+		}
+		if err := m.write(t.Context(), "1", "k", "late"); code(err) != "ERR_ACTOR_INSTANCE_MISSING" {
+			t.Errorf("a late write: %v", err)
+		}
+		if err := <-result; err != nil {
+			t.Errorf("the call is made again: %v", err)
+		}
+		want := []string{"1 begins m", "1 ends m", "1 leaves", "1 begins m", "1 ends m"}
+		if diff := cmp.Diff(want, m.host.seen()); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+// TestLeave: before the sidecar ends its actors leave, and nothing is hosted any more.
+func TestLeave(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := begin(t, channel.ActorSettings{}, nil)
+		if err := m.invoke(t.Context(), "1", "m"); err != nil {
+			t.Fatal(err)
+		}
+		m.Leave(t.Context())
+		if diff := cmp.Diff([]string{"1 begins m", "1 ends m", "1 leaves"}, m.host.seen()); diff != "" {
+			t.Error(diff)
+		}
+		err := m.invoke(t.Context(), "1", "m")
+		if code(err) != "ERR_ACTOR_INVOKE_METHOD" || !strings.Contains(err.Error(), "did not find address for actor 'T/1'") {
+			t.Errorf("a call of a type that nobody hosts: %v", err)
+		}
+	})
+}
+
+// TestNewestHost: of several hosts of a type the newest is asked; when it leaves an earlier one takes over.
+func TestNewestHost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := begin(t, channel.ActorSettings{}, nil)
+		second := &host{}
+		leave, err := m.Host(t.Context(), &channel.AppConfiguration{Entities: []string{"T", "U"}}, second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := m.invoke(t.Context(), "1", "m"); err != nil || len(second.seen()) != 2 || len(m.host.seen()) != 0 {
+			t.Errorf("%v, the newest saw %v", err, second.seen())
+		}
+		leave(t.Context())
+		if err := m.invoke(t.Context(), "1", "m"); err != nil || len(m.host.seen()) != 2 {
+			t.Errorf("%v, the earlier saw %v", err, m.host.seen())
+		}
+		if _, err := m.Invoke(t.Context(), "U", "1", "m", &channel.Request{}); !strings.Contains(fmt.Sprint(err), "did not find address for actor 'U/1'") {
+			t.Errorf("a type that has left: %v", err)
+		}
+	})
+}
+
+// TestNames: what cannot stand in a path is refused.
+func TestNames(t *testing.T) {
+	m := begin(t, channel.ActorSettings{}, nil)
+	for _, name := range []string{"a/b", "a#b", "a?b", `a\b`, "a\x00b", "a\nb", ".", "..", ""} {
+		if _, err := m.Invoke(t.Context(), "T", name, "m", &channel.Request{}); code(err) != "ERR_BAD_REQUEST" {
+			t.Errorf("the id %q: %v", name, err)
+		}
+		if _, err := m.Invoke(t.Context(), name, "1", "m", &channel.Request{}); code(err) != "ERR_BAD_REQUEST" {
+			t.Errorf("the type %q: %v", name, err)
+		}
+	}
+	if _, err := m.GetState(t.Context(), "dapr.internal.default.myapp.workflow", "1", "k"); code(err) != "ERR_ACTOR_TYPE_RESERVED" {
+		t.Errorf("the state of a workflow: %v", err)
+	}
+}

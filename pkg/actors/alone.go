@@ -1,0 +1,47 @@
+package actors
+
+import (
+	"context"
+	"slices"
+	"sync"
+
+	"github.com/daprd/daprd/pkg/actors/placement"
+)
+
+// Alone is the Table of a sidecar that shares its actors with no other.
+type Alone struct {
+	// Drain is that of the Service.
+	Drain func(ctx context.Context, types []string, moved func(actorType, actorID string) bool)
+
+	mu    sync.Mutex
+	types []string
+}
+
+// Owner is this sidecar, for the types that it hosts.
+func (a *Alone) Owner(_ context.Context, actorType, _ string, enter func()) (placement.Owner, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !slices.Contains(a.types, actorType) {
+		return placement.Owner{}, placement.ErrNoHost
+	}
+	enter()
+	return placement.Owner{Local: true}, nil
+}
+
+// Announce has the actors leave whose type is not hosted any more.
+func (a *Alone) Announce(ctx context.Context, types []string) error {
+	a.mu.Lock()
+	gone := slices.DeleteFunc(slices.Clone(a.types), func(name string) bool { return slices.Contains(types, name) })
+	a.types = types
+	a.mu.Unlock()
+	if len(gone) > 0 {
+		a.Drain(ctx, gone, func(string, string) bool { return true })
+	}
+	return nil
+}
+
+// Fresh is always nil.
+func (a *Alone) Fresh() error { return nil }
+
+// Status says that there is nobody to be connected to.
+func (a *Alone) Status() placement.Status { return placement.Status{Ready: true} }
