@@ -57,7 +57,11 @@ func readmes(t *testing.T) []string {
 	if err != nil || len(pages) == 0 {
 		t.Fatalf("%v %v", pages, err)
 	}
-	return append(pages, "../README.md")
+	resolvers, err := filepath.Glob("../pkg/nameresolution/*/README.md")
+	if err != nil || len(resolvers) == 0 {
+		t.Fatalf("%v %v", resolvers, err)
+	}
+	return append(append(pages, resolvers...), "../README.md")
 }
 
 // filled is a manifest with the address of a server and a folder that are there.

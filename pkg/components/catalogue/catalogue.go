@@ -20,6 +20,7 @@ import (
 	"github.com/daprd/daprd/pkg/components/redis"
 	"github.com/daprd/daprd/pkg/components/sqlite"
 	"github.com/daprd/daprd/pkg/nameresolution"
+	"github.com/daprd/daprd/pkg/nameresolution/consul"
 	"github.com/daprd/daprd/pkg/nameresolution/kubernetes"
 	"github.com/daprd/daprd/pkg/nameresolution/mdns"
 	"github.com/daprd/daprd/pkg/nameresolution/nameformat"
@@ -52,6 +53,7 @@ func All() components.Set {
 	set.Resolver.Register(sqlite.NewResolver, "sqlite")
 	set.Resolver.Register(newKubernetes, "kubernetes")
 	set.Resolver.Register(newNameFormat, "nameformat")
+	set.Resolver.Register(newConsul, "consul", "hashicorp.consul")
 
 	set.Discover = func(ctx context.Context, folder string, log logrus.FieldLogger) {
 		pluggable.Discover(ctx, folder, set, log)
@@ -82,4 +84,12 @@ func newNameFormat(_ context.Context, spec *components.Spec) (nameresolution.Res
 		return nil, err
 	}
 	return nameformat.New(s.Format)
+}
+
+func newConsul(_ context.Context, spec *components.Spec) (nameresolution.Resolver, error) {
+	var s consul.Settings
+	if err := components.Decode(spec, &s); err != nil {
+		return nil, err
+	}
+	return consul.New(s)
 }
