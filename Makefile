@@ -9,6 +9,7 @@ LDFLAGS  := -s -w -X $(MODULE)/pkg/version.version=$(VERSION) -X $(MODULE)/pkg/v
 # grpcnotrace leaves golang.org/x/net/trace out, and html/template with it, which keeps the linker from dropping unused
 # methods: 8 MB (docs/decisions/binary-in-memory.md).
 TAGS     := grpcnotrace
+BINARIES := $(notdir $(wildcard cmd/*))
 SOURCES  := $(shell find cmd pkg -name '*.go' -not -name '*_test.go' 2>/dev/null) go.mod go.sum
 PACKAGES ?= ./...
 
@@ -21,7 +22,7 @@ help: ## list the targets
 run: build ## build, then run two example apps with their sidecars and show them at work
 	$(GO) run ./examples/hello -daprd $(BIN)/daprd
 
-build: $(BIN)/daprd $(BIN)/sentry ## build bin/daprd and bin/sentry: static binaries
+build: $(BINARIES:%=$(BIN)/%) ## build bin/daprd and the parts of the control plane: static binaries
 
 $(BIN)/%: $(SOURCES)
 	CGO_ENABLED=0 $(GO) build -tags '$(TAGS)' -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/$*
@@ -51,8 +52,8 @@ bench: build ## measure daprd against a direct call; prints a table
 services: ## install the servers and runtimes that the tests use, where they are missing
 	@./test/services.sh
 
-image: ## build the container image daprd:$(VERSION)
-	docker build --build-arg VERSION=$(VERSION) --build-arg COMMIT=$(COMMIT) -t daprd:$(VERSION) .
+image: ## build a container image of each binary, daprd:$(VERSION) for one
+	for target in $(BINARIES); do docker build --build-arg VERSION=$(VERSION) --build-arg COMMIT=$(COMMIT) --target $$target -t $$target:$(VERSION) . || exit 1; done
 
 clean: ## remove what was built
 	rm -rf $(BIN)

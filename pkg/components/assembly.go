@@ -251,7 +251,7 @@ func incorrectType(c *config.Component) error {
 	}
 	slices.Sort(known)
 	similar := ""
-	if near := nearest(c.Category(), known); near != "" {
+	if near := config.Nearest(c.Category(), known); near != "" {
 		similar = fmt.Sprintf("; did you mean %s?", near)
 	}
 	return fmt.Errorf("incorrect type %s: want <category>.<name> with a category of %s, in lower case%s",

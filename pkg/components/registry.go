@@ -9,6 +9,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/daprd/daprd/pkg/bindings"
+	"github.com/daprd/daprd/pkg/config"
 	"github.com/daprd/daprd/pkg/configuration"
 	"github.com/daprd/daprd/pkg/crypto"
 	"github.com/daprd/daprd/pkg/lock"
@@ -64,7 +65,7 @@ func (r *Registry[T]) hint(name string) string {
 		return fmt.Sprintf("%s exists in version v1", r.full(name))
 	}
 	similar := ""
-	if near := nearest(r.full(name), types); near != "" {
+	if near := config.Nearest(r.full(name), types); near != "" {
 		similar = fmt.Sprintf("; did you mean %s?", near)
 	}
 	return "this daprd has " + strings.Join(types, ", ") + similar

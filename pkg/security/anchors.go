@@ -27,6 +27,8 @@ type Anchors struct {
 	text         string
 	given, named []*x509.Certificate
 	pool         atomic.Pointer[x509.CertPool]
+	// changed is closed when there are other roots, nil while nobody waits for it.
+	changed chan struct{}
 }
 
 // errNoAnchors is Dapr's text for a sidecar with mTLS and no roots.
@@ -101,7 +103,27 @@ func (a *Anchors) refill() {
 	for _, root := range slices.Concat(a.given, a.named) {
 		pool.AddCert(root)
 	}
-	a.pool.Store(pool)
+	before := a.pool.Swap(pool)
+	if a.changed != nil && !pool.Equal(before) {
+		close(a.changed)
+		a.changed = nil
+	}
+}
+
+// PEM are the roots that are trusted now, for others to trust; next is closed when there are other ones.
+func (a *Anchors) PEM() (roots []byte, next <-chan struct{}) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.changed == nil {
+		a.changed = make(chan struct{})
+	}
+	all := slices.Concat(a.given, a.named)
+	for i, root := range all {
+		if !slices.ContainsFunc(all[:i], root.Equal) {
+			roots = append(roots, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: root.Raw})...)
+		}
+	}
+	return roots, a.changed
 }
 
 // certificates reads PEM blocks. With an error it gives those before the one that cannot be read.

@@ -317,6 +317,10 @@ func TestNamedAnchors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	before, changed := i.anchors.PEM()
+	if string(before) != authority.Root() {
+		t.Errorf("the roots are %s", before)
+	}
 	authority.Named = next.Root() + string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: leaf.Certificate[0]}))
 	for range 2 {
 		if err := i.renew(t.Context()); err != nil {
@@ -325,6 +329,19 @@ func TestNamedAnchors(t *testing.T) {
 	}
 	if err := connect(); err != nil {
 		t.Error(err)
+	}
+	<-changed
+	after, unchanged := i.anchors.PEM()
+	if string(after) != authority.Root()+next.Root() {
+		t.Errorf("the roots are %s", after)
+	}
+	if err := i.renew(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-unchanged:
+		t.Error("the same roots are told of as others")
+	default:
 	}
 	if entries := log.AllEntries(); len(entries) != 2 || !strings.HasPrefix(entries[1].Message, "sentry names a further trust anchor, good until ") {
 		t.Errorf("log: %v", entries)

@@ -93,6 +93,15 @@ func (i *Identity) ServerConfig() *tls.Config {
 	}
 }
 
+// WebhookConfig is the TLS of a server for the API server of Kubernetes, which shows no certificate. It knows ours by the
+// name of the service, which sentry puts into the certificates of the control plane.
+func (i *Identity) WebhookConfig() *tls.Config {
+	return &tls.Config{
+		MinVersion:     tls.VersionTLS12,
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return i.certificate() },
+	}
+}
+
 // ClientConfig is the TLS towards a peer that has to be who: its certificate has to have the id. The trust domain is
 // checked where one is given, as for the control plane; sidecars of one mesh may have several, under the same anchors.
 func (i *Identity) ClientConfig(who Peer) *tls.Config {

@@ -1,0 +1,35 @@
+// Command injector is the webhook that gives annotated pods of Kubernetes their sidecar. It reads the command line and the
+// environment, runs until a signal ends it, and decides the exit code: 0 at a signal, 1 when it could not start or go on, 2
+// for a command line that cannot be read.
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+
+	"github.com/daprd/daprd/pkg/injector"
+	"github.com/daprd/daprd/pkg/logging"
+	"github.com/daprd/daprd/pkg/process"
+)
+
+func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+
+func run(arguments []string, stdout, stderr io.Writer) int {
+	f, misuse := parse(arguments, os.Getenv)
+	if misuse != nil {
+		return misuse.Print(stdout, stderr)
+	}
+	p := process.Process{Name: "injector", Version: f.version, LogLevel: f.cfg.LogLevel, LogAsJSON: f.asJSON,
+		New: func(logs *logging.Logs) (func(context.Context) error, error) {
+			if err := f.environment(os.Getenv, resolvConf); err != nil {
+				return nil, err
+			}
+			made, err := injector.New(f.cfg, injector.Deps{Logs: logs})
+			if err != nil {
+				return nil, err
+			}
+			return made.Run, nil
+		}}
+	return p.Run(stdout, stderr)
+}
