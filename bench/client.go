@@ -6,8 +6,11 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -24,6 +27,9 @@ type result struct {
 	P50, P99  time.Duration
 }
 
+// manyActors is how many actors are called where a URL names one by "{actor}".
+const manyActors = 10_000
+
 // client sends one request over and over: the arguments are the verb, the URL and the size of the body.
 func client(duration time.Duration, connections int) error {
 	if flag.NArg() != 3 {
@@ -34,8 +40,13 @@ func client(duration time.Duration, connections int) error {
 		return err
 	}
 	sender, body := newSender(connections), bytes.Repeat([]byte("x"), size)
+	before, after, many := strings.Cut(flag.Arg(1), "{actor}")
 	return load(duration, connections, func() error {
-		return sender.send(flag.Arg(0), flag.Arg(1), "application/octet-stream", body)
+		url := before
+		if many {
+			url += strconv.Itoa(rand.IntN(manyActors)) + after
+		}
+		return sender.send(flag.Arg(0), url, "application/octet-stream", body)
 	})
 }
 

@@ -8,8 +8,11 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
+// actorType is what the application hosts.
+const actorType = "Bench"
+
 // echo is the application: it answers every request with its body, prints its port and runs until ctx
-// ends. With streaming it sends bodies of any size back as they come.
+// ends. It hosts actors that do the same. With streaming it sends bodies of any size back as they come.
 func echo(ctx context.Context, streaming bool) error {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -25,6 +28,10 @@ func echo(ctx context.Context, streaming bool) error {
 }
 
 func answer(ctx *fasthttp.RequestCtx) {
+	if string(ctx.Path()) == "/dapr/config" {
+		ctx.SetBodyString(`{"entities":["` + actorType + `"]}`)
+		return
+	}
 	ctx.SetContentType("application/octet-stream")
 	if ctx.Request.IsBodyStream() {
 		ctx.SetBodyStream(ctx.RequestBodyStream(), ctx.Request.Header.ContentLength())

@@ -68,6 +68,9 @@ func (s *suite) run(ctx context.Context) (err error) {
 	if err := s.table(ctx); err != nil {
 		return err
 	}
+	if err := s.activation(ctx); err != nil {
+		return err
+	}
 	return s.streaming(ctx)
 }
 
@@ -77,7 +80,8 @@ func (s *suite) writeManifests() error {
 		return err
 	}
 	many := fmt.Sprintf("  metadata:\n  - name: concurrency\n    value: %q\n", strconv.Itoa(s.connections))
-	manifests := []string{component("store", "state.in-memory", ""), component("ordered", "pubsub.in-memory", ""), component("memory", "pubsub.in-memory", many)}
+	const actors = "  metadata:\n  - name: actorStateStore\n    value: \"true\"\n"
+	manifests := []string{component("store", "state.in-memory", actors), component("ordered", "pubsub.in-memory", ""), component("memory", "pubsub.in-memory", many)}
 	return os.WriteFile(filepath.Join(components, "components.yaml"), []byte(strings.Join(manifests, "---\n")), 0o600)
 }
 
@@ -146,6 +150,7 @@ func (s *suite) table(ctx context.Context) error {
 		{"invoke: HTTP, sidecar, sidecar, HTTP", s.load("POST", s.caller.url("/v1.0/invoke/callee/method/echo"), bodySize), both, "6.0"},
 		{"invoke: HTTP, own sidecar, HTTP", s.load("POST", s.callee.url("/v1.0/invoke/callee/method/echo"), bodySize), one, ""},
 		{"state get: HTTP, in memory", s.load("GET", s.callee.url("/v1.0/state/store/key"), 0), one, "1.0"},
+		{"actor call: HTTP, own sidecar, HTTP", s.load("POST", s.callee.url("/v1.0/actors/"+actorType+"/{actor}/method/echo"), bodySize), one, "2.5"},
 		{"healthz: HTTP", s.load("GET", s.callee.url("/v1.0/healthz"), 0), one, ""},
 	} {
 		if err := s.row(ctx, c); err != nil {
