@@ -380,3 +380,118 @@ func TestActorErrors(t *testing.T) {
 		t.Errorf("a type of workflows: %d %s", code, body)
 	}
 }
+
+// TestActorCallbacks: a timer ticks at the application in the form of Dapr 1.18, over both transports.
+func TestActorCallbacks(t *testing.T) {
+	runtimetest.Isolate(t)
+	app := newActorApp(t, `{"entities":["T"]}`)
+	s := startActors(t, app, runtimetest.Manifests(t, memoryActors))
+	client := runtimev1.NewDaprClient(dial(t, s.GRPCAddress().String()))
+	code, body, _ := callAPI(t, "POST", s.URL("/v1.0/actors/T/a1/timers/t1"), `{"dueTime": "0s", "period": "1h", "callback": "cb", "data": {"x": 1}}`)
+	if code != http.StatusNoContent {
+		t.Fatalf("%d %s", code, body)
+	}
+	_, err := client.RegisterActorTimer(t.Context(), &runtimev1.RegisterActorTimerRequest{ActorType: "T", ActorId: "a2", Name: "t2", DueTime: "0s", Callback: "cb",
+		Data: []byte("1")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "both have ticked", func() bool { return len(app.requests()) == 2 })
+	got := map[string]string{}
+	for _, r := range app.requests() {
+		got[r.Line] = r.Body
+	}
+	want := map[string]string{
+		"PUT /actors/T/a1/method/timer/t1": `{"data":{"x": 1},"callback":"cb","dueTime":"0s","period":"1h"}`,
+		"PUT /actors/T/a2/method/timer/t2": `{"data":"MQ==","callback":"cb","dueTime":"0s","period":""}`,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	for _, url := range []string{"/v1.0/actors/T/a1/timers/t1", "/v1.0/actors/T/a1/timers/none"} {
+		if code, body, _ := callAPI(t, "DELETE", s.URL(url), ""); code != http.StatusNoContent {
+			t.Errorf("%s: %d %s", url, code, body)
+		}
+	}
+	if code, body, _ := callAPI(t, "POST", s.URL("/v1.0/actors/T/a1/timers/t"), `{"dueTime": "soon"}`); code != 500 || !strings.Contains(body, "ERR_ACTOR_TIMER_CREATE") {
+		t.Errorf("a time that is none: %d %s", code, body)
+	}
+	for verb, body := range map[string]string{"POST": `{"dueTime": "1s"}`, "GET": "", "DELETE": "", "PATCH": `{"newName":"x"}`} {
+		if code, body, _ := callAPI(t, verb, s.URL("/v1.0/actors/U/1/reminders/r"), body); code != 403 || !strings.Contains(body, "ERR_ACTOR_REMINDER_NON_HOSTED") {
+			t.Errorf("%s of a type that is not hosted: %d %s", verb, code, body)
+		}
+	}
+}
+
+// TestActorStream: a gRPC application hosts actors over the stream that it opens; they are called over it, and are gone
+// with it.
+func TestActorStream(t *testing.T) {
+	runtimetest.Isolate(t)
+	s := runtimetest.Start(t, "streamed", runtimetest.Manifests(t, memoryActors))
+	client := runtimev1.NewDaprClient(dial(t, s.GRPCAddress().String()))
+	stream, err := client.SubscribeActorEventsAlpha1(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	send := func(m *runtimev1.SubscribeActorEventsRequestAlpha1) {
+		if err := stream.Send(m); err != nil {
+			t.Error(err)
+		}
+	}
+	send(&runtimev1.SubscribeActorEventsRequestAlpha1{RequestType: &runtimev1.SubscribeActorEventsRequestAlpha1_InitialRequest{
+		InitialRequest: &runtimev1.SubscribeActorEventsRequestInitialAlpha1{Entities: []string{"T"}}}})
+	if first, err := stream.Recv(); err != nil || first.GetInitialResponse() == nil {
+		t.Fatalf("%v, %v", first, err)
+	}
+	var served sync.WaitGroup
+	asked := make(chan string, 10)
+	served.Go(func() {
+		for {
+			question, err := stream.Recv()
+			if err != nil {
+				return
+			}
+			switch q := question.GetResponseType().(type) {
+			case *runtimev1.SubscribeActorEventsResponseAlpha1_InvokeRequest:
+				r := q.InvokeRequest
+				asked <- fmt.Sprintf("%s invoke %s/%s/%s %s %s", r.GetId(), r.GetActorType(), r.GetActorId(), r.GetMethod(), r.GetData(), r.GetMetadata()["X-One"])
+				if r.GetMethod() == "missing" {
+					send(&runtimev1.SubscribeActorEventsRequestAlpha1{RequestType: &runtimev1.SubscribeActorEventsRequestAlpha1_RequestFailed{
+						RequestFailed: &runtimev1.SubscribeActorEventsRequestFailedAlpha1{Id: r.GetId(), Code: uint32(codes.NotFound)}}})
+					continue
+				}
+				send(&runtimev1.SubscribeActorEventsRequestAlpha1{RequestType: &runtimev1.SubscribeActorEventsRequestAlpha1_InvokeResponse{
+					InvokeResponse: &runtimev1.SubscribeActorEventsRequestInvokeResponseAlpha1{Id: r.GetId(), Data: []byte("answer"), Error: r.GetMethod() == "fails"}}})
+			case *runtimev1.SubscribeActorEventsResponseAlpha1_TimerRequest:
+				asked <- fmt.Sprintf("%s timer %s %s", q.TimerRequest.GetId(), q.TimerRequest.GetName(), q.TimerRequest.GetCallback())
+				send(&runtimev1.SubscribeActorEventsRequestAlpha1{RequestType: &runtimev1.SubscribeActorEventsRequestAlpha1_TimerResponse{
+					TimerResponse: &runtimev1.SubscribeActorEventsRequestReminderResponseAlpha1{Id: q.TimerRequest.GetId()}}})
+			}
+		}
+	})
+	code, body, _ := callAPI(t, "POST", s.URL("/v1.0/actors/T/1/method/m"), "hi", "X-One", "1")
+	if code != 200 || body != "answer" || <-asked != "1 invoke T/1/m hi 1" {
+		t.Errorf("%d %s", code, body)
+	}
+	code, body, header := callAPI(t, "POST", s.URL("/v1.0/actors/T/1/method/fails"), "")
+	if code != 200 || header.Get("X-Daprerrorresponseheader") == "" || <-asked != "2 invoke T/1/fails  " {
+		t.Errorf("%d %s %v", code, body, header)
+	}
+	_, err = client.InvokeActor(t.Context(), &runtimev1.InvokeActorRequest{ActorType: "T", ActorId: "1", Method: "missing"})
+	if status.Convert(err).Message() != "error invoke actor method: actor method not found: missing" || <-asked != "3 invoke T/1/missing  " {
+		t.Errorf("a missing method: %v", err)
+	}
+	if _, err := client.RegisterActorTimer(t.Context(), &runtimev1.RegisterActorTimerRequest{ActorType: "T", ActorId: "1", Name: "n", DueTime: "0s", Callback: "cb"}); err != nil {
+		t.Error(err)
+	}
+	if got := <-asked; got != "4 timer n cb" {
+		t.Errorf("the timer: %s", got)
+	}
+	if err := stream.CloseSend(); err != nil {
+		t.Error(err)
+	}
+	served.Wait()
+	eventually(t, "the type is gone with its stream", func() bool {
+		return strings.Contains(string(get(t, s.URL("/v1.0/metadata"))), `"hostReady":false`)
+	})
+}

@@ -50,6 +50,8 @@ type Observer interface {
 	ActorDeactivated(actorType string) func(success bool)
 	// ActorRebalanced is told of an actor that leaves since its host is another.
 	ActorRebalanced(actorType string) func()
+	// ActorFired is told of a timer's tick, or of a reminder's firing, that was brought to its actor, and whether it worked.
+	ActorFired(actorType string) func(timer, success bool)
 }
 
 // Service is the block. Its methods may be called by many goroutines at once, and fail with *apierr.Error only.
@@ -59,12 +61,14 @@ type Service struct {
 	alive     context.Context
 	kill      context.CancelFunc
 	farewells crew
+	callbacks atomic.Pointer[callbacks]
+	finishing sync.Once
 
 	// kinds are the types that are hosted or were; the map is replaced, never changed.
 	kinds atomic.Pointer[map[string]*kind]
-	// changing is held while hosts come and go; hosts are those there are, the newest last.
+	// changing is held while hosts come and go; guests are those there are, the newest last.
 	changing sync.Mutex
-	hosts    []*guest
+	guests   []*guest
 	ill      bool
 	ending   atomic.Bool
 	// left is closed when the sidecar is about to end.
@@ -98,7 +102,7 @@ func (s *Service) kind(actorType string) *kind {
 	}
 	o := s.deps.Observer
 	k := &kind{name: actorType, service: s, actors: map[string]*actor{}, pending: o.ActorPending(actorType),
-		deactivated: o.ActorDeactivated(actorType), rebalanced: o.ActorRebalanced(actorType)}
+		deactivated: o.ActorDeactivated(actorType), rebalanced: o.ActorRebalanced(actorType), fired: o.ActorFired(actorType)}
 	next := maps.Clone(*s.kinds.Load())
 	next[actorType] = k
 	s.kinds.Store(&next)
@@ -136,15 +140,18 @@ func (s *Service) Counts() (all []Count) {
 	return all
 }
 
-// Close ends what is left: turns, and farewells that the application does not answer. Calls fail from now on.
+// Close ends what is left: turns, callbacks, and farewells that the application does not answer. Calls fail from now on.
 func (s *Service) Close() error {
 	s.end()
 	for _, k := range s.all() {
 		k.stop()
 		k.halt()
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), roundRoom)
+	defer cancel()
+	err := s.finish(ctx)
 	s.kill()
 	s.background.Wait()
 	s.farewells.wait.Wait()
-	return nil
+	return err
 }

@@ -17,6 +17,8 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/daprd/daprd/pkg/actors"
+	"github.com/daprd/daprd/pkg/actors/reminders"
+	"github.com/daprd/daprd/pkg/actors/timers"
 	"github.com/daprd/daprd/pkg/apierr"
 	"github.com/daprd/daprd/pkg/channel"
 	"github.com/daprd/daprd/pkg/components/componentstest"
@@ -67,13 +69,14 @@ func (h *host) DeactivateActor(_ context.Context, _, id string) error {
 	return nil
 }
 
-type counts struct{ waiting, left, moved atomic.Int64 }
+type counts struct{ waiting, left, moved, fired atomic.Int64 }
 
 func (c *counts) ActorPending(string) func(int) { return func(n int) { c.waiting.Add(int64(n)) } }
 func (c *counts) ActorDeactivated(string) func(bool) {
 	return func(bool) { c.left.Add(1) }
 }
-func (c *counts) ActorRebalanced(string) func() { return func() { c.moved.Add(1) } }
+func (c *counts) ActorFired(string) func(bool, bool) { return func(bool, bool) { c.fired.Add(1) } }
+func (c *counts) ActorRebalanced(string) func()      { return func() { c.moved.Add(1) } }
 
 // mesh is a Service that has its actors for itself.
 type mesh struct {
@@ -99,7 +102,7 @@ func begin(t *testing.T, settings channel.ActorSettings, call func(ctx context.C
 	m := &mesh{counts: &counts{}, host: &host{call: call}}
 	m.Service = actors.New(actors.Deps{AppID: "myapp", Namespace: "default", Table: table, State: store, App: &ready.Slot[channel.App]{},
 		Observer: m.counts, Log: log})
-	table.Fill(&actors.Alone{Drain: m.Drain})
+	table.Fill(&actors.Alone{Hosting: m})
 	if _, err := m.Host(t.Context(), &channel.AppConfiguration{Entities: []string{"T"}, ActorSettings: settings}, m.host); err != nil {
 		t.Fatal(err)
 	}
@@ -494,4 +497,37 @@ func TestNames(t *testing.T) {
 	if _, err := m.GetState(t.Context(), "dapr.internal.default.myapp.workflow", "1", "k"); code(err) != "ERR_ACTOR_TYPE_RESERVED" {
 		t.Errorf("the state of a workflow: %v", err)
 	}
+}
+
+// TestTimers: a timer ticks in its sidecar, whether or not its actor is active, and takes its turn; it is not to be made
+// where its type is not hosted.
+func TestTimers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		idle := time.Minute
+		m := begin(t, channel.ActorSettings{IdleTimeout: &idle}, nil)
+		if err := m.CreateTimer(&timers.Timer{ActorType: "T", ActorID: "1", Name: "n", DueTime: "5m", Period: "10m", Callback: "m"}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(15*time.Minute + 30*time.Second)
+		synctest.Wait()
+		if diff := cmp.Diff([]string{"1 fires n", "1 leaves", "1 fires n"}, m.host.seen()); diff != "" {
+			t.Error(diff)
+		}
+		if err := m.DeleteTimer("T", "1", "n"); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(time.Hour)
+		if n := m.fired.Load(); n != 2 {
+			t.Errorf("%d ticks", n)
+		}
+		if err := m.CreateTimer(&timers.Timer{ActorType: "U", ActorID: "1", Name: "n"}); code(err) != "ERR_ACTOR_TIMER_CREATE" {
+			t.Errorf("a timer of a type that is not hosted: %v", err)
+		}
+		if err := m.CreateReminder(t.Context(), &reminders.Reminder{ActorType: "U", ActorID: "1", Name: "n", DueTime: "1s"}, true); code(err) != "ERR_ACTOR_REMINDER_NON_HOSTED" {
+			t.Errorf("a reminder of a type that is not hosted: %v", err)
+		}
+		if err := m.CreateReminder(t.Context(), &reminders.Reminder{ActorType: "T", ActorID: "1", DueTime: "1s"}, true); code(err) != "ERR_BAD_REQUEST" {
+			t.Errorf("a reminder without a name: %v", err)
+		}
+	})
 }

@@ -10,8 +10,8 @@ import (
 
 // Alone is the Table of a sidecar that shares its actors with no other.
 type Alone struct {
-	// Drain is that of the Service.
-	Drain func(ctx context.Context, types []string, moved func(actorType, actorID string) bool)
+	// Hosting is the Service.
+	Hosting placement.Hosting
 
 	mu    sync.Mutex
 	types []string
@@ -31,13 +31,25 @@ func (a *Alone) Owner(_ context.Context, actorType, _ string, enter func()) (pla
 // Announce has the actors leave whose type is not hosted any more.
 func (a *Alone) Announce(ctx context.Context, types []string) error {
 	a.mu.Lock()
+	before := a.types
 	gone := slices.DeleteFunc(slices.Clone(a.types), func(name string) bool { return slices.Contains(types, name) })
 	a.types = types
 	a.mu.Unlock()
 	if len(gone) > 0 {
-		a.Drain(ctx, gone, func(string, string) bool { return true })
+		a.Hosting.Drain(ctx, gone, func(string, string) bool { return true })
 	}
+	a.Hosting.Settled(slices.Concat(before, types))
 	return nil
+}
+
+// Ring has this sidecar alone in it.
+func (a *Alone) Ring(actorType string) (ring *placement.Ring, self string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !slices.Contains(a.types, actorType) {
+		return nil, ""
+	}
+	return placement.NewRing([]string{"alone"}, 1), "alone"
 }
 
 // Fresh is always nil.

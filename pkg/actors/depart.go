@@ -79,26 +79,29 @@ func (d *departure) run(a *actor) {
 // application is still busy with then can write no state.
 func (s *Service) Drain(ctx context.Context, types []string, moved func(actorType, actorID string) bool) {
 	var (
-		wait    sync.WaitGroup
+		kinds   []*kind
 		longest time.Duration
+		wait    sync.WaitGroup
 	)
-	left := make([][]leaver, len(types))
-	for i, name := range types {
-		k, ok := s.look(name)
-		if !ok {
-			continue
+	for _, name := range types {
+		if k, ok := s.look(name); ok {
+			kinds = append(kinds, k)
+			longest = max(longest, k.settings().drain)
 		}
-		longest = max(longest, k.settings().drain)
-		wait.Go(func() { left[i] = k.drain(moved) })
 	}
-	wait.Wait()
 	ctx, cancel := context.WithTimeout(ctx, longest+roundRoom)
 	defer cancel()
-	for _, leavers := range left {
-		for _, l := range leavers {
-			l.await(ctx)
-		}
+	if c := s.callbacks.Load(); c != nil {
+		wait.Go(func() { c.reminders.Drain(ctx, types, moved) })
 	}
+	for _, k := range kinds {
+		wait.Go(func() {
+			for _, l := range k.drain(moved) {
+				l.await(ctx)
+			}
+		})
+	}
+	wait.Wait()
 }
 
 // Halt ends the stay of all actors at once: nobody knows any more whose they are. It returns when no turn is waited for.
@@ -106,6 +109,9 @@ func (s *Service) Drain(ctx context.Context, types []string, moved func(actorTyp
 func (s *Service) Halt(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, roundRoom)
 	defer cancel()
+	if c := s.callbacks.Load(); c != nil {
+		c.reminders.Halt(ctx)
+	}
 	var left []leaver
 	for _, k := range s.all() {
 		left = append(left, k.halt()...)

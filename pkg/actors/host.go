@@ -34,13 +34,14 @@ func (s *Service) Host(ctx context.Context, configuration *channel.AppConfigurat
 	}
 	g := &guest{types, host}
 	s.changing.Lock()
-	s.hosts = append(s.hosts, g)
+	s.begin()
+	s.guests = append(s.guests, g)
 	s.assign()
 	s.changing.Unlock()
 	s.announce(ctx)
 	return func(ctx context.Context) {
 		s.changing.Lock()
-		s.hosts = slices.DeleteFunc(s.hosts, func(other *guest) bool { return other == g })
+		s.guests = slices.DeleteFunc(s.guests, func(other *guest) bool { return other == g })
 		s.assign()
 		s.changing.Unlock()
 		s.announce(ctx)
@@ -50,7 +51,7 @@ func (s *Service) Host(ctx context.Context, configuration *channel.AppConfigurat
 // assign gives each type its newest host. s.changing is held.
 func (s *Service) assign() {
 	newest := map[string]*hosting{}
-	for _, g := range s.hosts {
+	for _, g := range s.guests {
 		for name, set := range g.types {
 			newest[name] = &hosting{set, g.host}
 		}
@@ -76,6 +77,9 @@ func (s *Service) Well(ctx context.Context, well bool) {
 // Reconsider looks again whether there is a store for the state of actors: without one nothing is hosted. It returns at
 // once.
 func (s *Service) Reconsider() {
+	if c := s.callbacks.Load(); c != nil {
+		c.reminders.Replaced()
+	}
 	s.background.Go(func() { s.announce(s.alive) })
 }
 
@@ -131,11 +135,18 @@ func (s *Service) Leave(ctx context.Context) {
 	}
 	// Whoever is left has no table that would have told.
 	s.Drain(ctx, types, func(string, string) bool { return true })
+	if err := s.finish(ctx); err != nil {
+		s.log.Warnf("timers and reminders that were running are cut off: %s", err)
+	}
 	s.end()
 }
 
-// Settled is told that a round is over.
-func (s *Service) Settled([]string) {}
+// Settled is told that a round is over, and of which types the hosts are others.
+func (s *Service) Settled(types []string) {
+	if c := s.callbacks.Load(); c != nil {
+		c.reminders.Settled(types)
+	}
+}
 
 // hosted are the types that this sidecar should be known to host.
 func (s *Service) hosted() []string {

@@ -12,10 +12,11 @@ import (
 type kind struct {
 	name    string
 	service *Service
-	// pending, deactivated and rebalanced are the Observer's.
+	// pending, deactivated, rebalanced and fired are the Observer's.
 	pending     func(n int)
 	deactivated func(success bool)
 	rebalanced  func()
+	fired       func(timer, success bool)
 	// hosting is who hosts it now, nil for nobody.
 	hosting atomic.Pointer[hosting]
 

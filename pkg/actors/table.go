@@ -15,6 +15,8 @@ type Table interface {
 	// Announce tells which types this sidecar hosts from now on. It returns when the round that does it is over, or ctx
 	// ends.
 	Announce(ctx context.Context, types []string) error
+	// Ring is that of a type in the table in force, nil where there is none, and the name of this sidecar in it.
+	Ring(actorType string) (ring *placement.Ring, self string)
 	// Fresh is nil while the table can be trusted. When it is not, everything is about to be halted.
 	Fresh() error
 	Status() placement.Status

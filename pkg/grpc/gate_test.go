@@ -215,7 +215,8 @@ func TestEveryMethod(t *testing.T) {
 		GetConfigurationAlpha1 SubscribeConfigurationAlpha1 UnsubscribeConfigurationAlpha1 TryLockAlpha1 UnlockAlpha1
 		EncryptAlpha1 DecryptAlpha1 SubtleGetKeyAlpha1 SubtleEncryptAlpha1 SubtleDecryptAlpha1 SubtleWrapKeyAlpha1
 		SubtleUnwrapKeyAlpha1 SubtleSignAlpha1 SubtleVerifyAlpha1 InvokeActor GetActorState ExecuteActorStateTransaction
-		SubscribeActorEventsAlpha1`) {
+		SubscribeActorEventsAlpha1 RegisterActorTimer UnregisterActorTimer RegisterActorReminder UnregisterActorReminder
+		UnregisterActorRemindersByType ListActorReminders GetActorReminder RenameActorReminder`) {
 		served[name] = true
 	}
 	text := regexp.MustCompile(`^the [a-z ]+ API is not implemented by this daprd yet; see the table "what works today" in its README$`)

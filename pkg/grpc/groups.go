@@ -25,10 +25,10 @@ func groups() []group {
 		{key: "metadata.v1", methods: words("GetMetadata SetMetadata")},
 		{key: "shutdown.v1", methods: words("Shutdown")},
 
-		{key: "actors.v1", methods: words("InvokeActor GetActorState ExecuteActorStateTransaction")},
-		{key: "actors.v1alpha1", methods: words("SubscribeActorEventsAlpha1")},
-		{key: "actors.v1", missing: "actors", methods: words(`RegisterActorTimer UnregisterActorTimer RegisterActorReminder UnregisterActorReminder
+		{key: "actors.v1", methods: words(`InvokeActor GetActorState ExecuteActorStateTransaction
+			RegisterActorTimer UnregisterActorTimer RegisterActorReminder UnregisterActorReminder
 			UnregisterActorRemindersByType ListActorReminders GetActorReminder RenameActorReminder`)},
+		{key: "actors.v1alpha1", methods: words("SubscribeActorEventsAlpha1")},
 		{key: "workflows.v1alpha1", missing: "workflow", methods: words(`StartWorkflowAlpha1 GetWorkflowAlpha1
 			PurgeWorkflowAlpha1 TerminateWorkflowAlpha1 PauseWorkflowAlpha1 ResumeWorkflowAlpha1 RaiseEventWorkflowAlpha1`)},
 		{key: "workflows.v1beta1", missing: "workflow", methods: words(`StartWorkflowBeta1 GetWorkflowBeta1

@@ -55,7 +55,7 @@ func (s *Server) table() []route {
 		{methods: get, versions: stable, path: "healthz/outbound", group: "healthz", name: "HealthzOutbound", handle: s.getOutboundHealth, public: true, health: true},
 		{methods: post, versions: stable, path: "shutdown", group: "shutdown", name: "Shutdown", handle: s.shutdown},
 	}
-	return slices.Concat(table, s.pubsubRoutes(), s.bindingsRoutes(), s.configurationRoutes(), s.lockRoutes(), s.cryptoRoutes(), s.actorRoutes(), unimplemented())
+	return slices.Concat(table, s.pubsubRoutes(), s.bindingsRoutes(), s.configurationRoutes(), s.lockRoutes(), s.cryptoRoutes(), s.actorRoutes(), s.callbackRoutes(), unimplemented())
 }
 
 // missing are routes of APIs without a block.
@@ -70,12 +70,6 @@ func (m *missing) add(api, methods, versions, path, group, name string) {
 func unimplemented() []route {
 	var table missing
 	add := table.add
-	const actor = "actors/{name}/{key}"
-	add("actors", "POST PUT", v1, actor+"/reminders/{timer}", "actors", "RegisterActorReminder")
-	add("actors", "GET", v1, actor+"/reminders/{timer}", "actors", "GetActorReminder")
-	add("actors", "DELETE", v1, actor+"/reminders/{timer}", "actors", "UnregisterActorReminder")
-	add("actors", "POST PUT", v1, actor+"/timers/{timer}", "actors", "RegisterActorTimer")
-	add("actors", "DELETE", v1, actor+"/timers/{timer}", "actors", "UnregisterActorTimer")
 	const all = v1 + " " + beta1 + " " + alpha1
 	add("workflow", "POST", all, "workflows/{name}/{key}/start", "workflows", "StartWorkflow")
 	add("workflow", "GET", all, "workflows/{name}/{key}", "workflows", "GetWorkflow")

@@ -6,6 +6,8 @@ import "github.com/prometheus/client_golang/prometheus"
 type actorSeries struct {
 	pending                         prometheus.Gauge
 	deactivated, failed, rebalanced prometheus.Counter
+	// timers and reminders are those fired that failed, and those that did not.
+	timers, reminders [2]prometheus.Counter
 }
 
 func newActorFamilies(r *Registry) *bounded[string, actorSeries] {
@@ -14,10 +16,17 @@ func newActorFamilies(r *Registry) *bounded[string, actorSeries] {
 	deactivated := r.counter(prefix+"deactivated_total", "Actors that are no longer active, of which the application was told.", label)
 	failed := r.counter(prefix+"deactivated_failed_total", "Actors that are no longer active, of which the application could not be told.", label)
 	rebalanced := r.counter(prefix+"rebalanced_total", "Actors that went to another host.", label)
+	timers := r.counter(prefix+"timers_fired_total", "Ticks of timers that were brought to their actors.", label, "success")
+	reminders := r.counter(prefix+"reminders_fired_total", "Reminders that were due and brought to their actors.", label, "success")
 	return newBounded(other, func(actorType string) actorSeries {
 		values := []string{r.appID, text(actorType)}
-		return actorSeries{pending.WithLabelValues(values...), deactivated.WithLabelValues(values...), failed.WithLabelValues(values...),
-			rebalanced.WithLabelValues(values...)}
+		series := actorSeries{pending: pending.WithLabelValues(values...), deactivated: deactivated.WithLabelValues(values...),
+			failed: failed.WithLabelValues(values...), rebalanced: rebalanced.WithLabelValues(values...)}
+		for i, success := range []string{"false", "true"} {
+			values := append(values, success)
+			series.timers[i], series.reminders[i] = timers.WithLabelValues(values...), reminders.WithLabelValues(values...)
+		}
+		return series
 	})
 }
 
@@ -42,4 +51,20 @@ func (r *Registry) ActorDeactivated(actorType string) func(success bool) {
 // ActorRebalanced gives what counts the actors of a type that went to another host.
 func (r *Registry) ActorRebalanced(actorType string) func() {
 	return r.actors.handle(short(actorType)).rebalanced.Inc
+}
+
+// ActorFired gives what counts the ticks of timers, and the firings of reminders, of a type.
+func (r *Registry) ActorFired(actorType string) func(timer, success bool) {
+	series := r.actors.handle(short(actorType))
+	return func(timer, success bool) {
+		counters := &series.reminders
+		if timer {
+			counters = &series.timers
+		}
+		if success {
+			counters[1].Inc()
+		} else {
+			counters[0].Inc()
+		}
+	}
 }

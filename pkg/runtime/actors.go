@@ -20,7 +20,7 @@ const defaultIdle = time.Hour
 func (r *Runtime) wireActors() {
 	r.actors = actors.New(actors.Deps{AppID: r.cfg.AppID, Namespace: r.namespace(), Table: &r.table, State: r.state, App: &r.app, Others: r.messaging,
 		Policies: r.policies, Observer: r.metrics, Log: r.deps.Logs.Scope("dapr.runtime.actor")})
-	r.table.Fill(&actors.Alone{Drain: r.actors.Drain})
+	r.table.Fill(&actors.Alone{Hosting: r.actors})
 	r.state.WatchActorStore(r.actors.Reconsider)
 }
 
