@@ -29,7 +29,7 @@ type Resolver struct {
 	query    api.QueryOptions
 	portKey  string
 	settings Settings
-	entry    *api.AgentServiceRegistration // what the settings say of it; nil without SelfRegister
+	entry    *api.AgentServiceRegistration // what the settings say of it; nil for none
 
 	mu         sync.Mutex
 	registered string // the id under which this sidecar is entered
@@ -66,13 +66,14 @@ func New(s Settings) (*Resolver, error) {
 
 func (r *Resolver) readEntry() error {
 	s := r.settings
+	if s.AdvancedRegistration != "" {
+		r.entry = &api.AgentServiceRegistration{}
+		return read("advancedRegistration", s.AdvancedRegistration, r.entry)
+	}
 	if !s.SelfRegister {
 		return nil
 	}
 	r.entry = &api.AgentServiceRegistration{}
-	if s.AdvancedRegistration != "" {
-		return read("advancedRegistration", s.AdvancedRegistration, r.entry)
-	}
 	if err := read("checks", s.Checks, &r.entry.Checks); err != nil {
 		return err
 	}

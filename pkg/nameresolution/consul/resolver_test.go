@@ -140,9 +140,10 @@ func TestEntriesOfOthers(t *testing.T) {
 	}
 }
 
+// TestAdvancedRegistration: a whole entry is entered whatever selfRegister says, and the parts of one are passed over.
 func TestAdvancedRegistration(t *testing.T) {
 	a := startAgent(t)
-	r := open(t, consul.Settings{Client: a.client(""), SelfRegister: true, Tags: `["left out"]`,
+	r := open(t, consul.Settings{Client: a.client(""), Tags: `["left out"]`,
 		AdvancedRegistration: `{"id": "own", "port": 9, "tags": ["green"], "check": {"ttl": "30s"}, "meta": {"DAPR_PORT": "50009"}}`})
 	if err := r.Announce(t.Context(), cart); err != nil {
 		t.Fatal(err)

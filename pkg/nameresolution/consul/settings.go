@@ -29,7 +29,7 @@ type Settings struct {
 	Checks string `metadata:"checks"`
 	Tags   string `metadata:"tags"`
 	Meta   string `metadata:"meta"`
-	// AdvancedRegistration is a whole entry in place of Checks, Tags and Meta; what it leaves out is filled in.
+	// AdvancedRegistration is a whole entry in place of SelfRegister, Checks, Tags and Meta; what it leaves out is filled in.
 	AdvancedRegistration string `metadata:"advancedRegistration"`
 	// UseCache is accepted: what was found is remembered for all resolvers alike.
 	UseCache bool `metadata:"useCache"`
