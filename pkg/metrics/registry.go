@@ -50,12 +50,13 @@ type Registry struct {
 	runtime       *runtimeFamilies
 	identity      *identityFamilies
 	// early are the outcomes that IdentityObtained was told before Configure.
-	early      []error
-	resiliency *resiliencyFamilies
-	access     *accessFamilies
-	actors     *bounded[string, actorSeries]
-	httpProbes *probes
-	grpcProbes *probes
+	early        []error
+	resiliency   *resiliencyFamilies
+	access       *accessFamilies
+	actors       *bounded[string, actorSeries]
+	httpProbes   *probes
+	grpcProbes   *probes
+	spansDropped *counterFamily
 }
 
 // New makes the registry with the process and Go collectors in it. Configure makes the families.
@@ -97,6 +98,7 @@ func (r *Registry) Configure(settings Settings) error {
 	r.resiliency = newResiliencyFamilies(r)
 	r.access = newAccessFamilies(r)
 	r.actors = newActorFamilies(r)
+	r.spansDropped = r.counter("daprd_traces_dropped_total", "Spans that an exporter could not take or could not send.", "exporter")
 	r.httpProbes = newProbes(r, "dapr_http_", "status")
 	r.grpcProbes = newProbes(r, "dapr_grpc_io_", "grpc_client_status")
 	return nil

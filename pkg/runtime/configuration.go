@@ -2,7 +2,6 @@ package runtime
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -29,7 +28,10 @@ func (r *Runtime) exportMetrics(ctx context.Context) (ending, error) {
 }
 
 func (r *Runtime) loadConfiguration(ctx context.Context) (ending, error) {
-	end := ending{close: func(ctx context.Context) error { return errors.Join(r.tracer.Close(ctx), r.source.close()) }}
+	end := ending{close: func(ctx context.Context) error {
+		r.tracer.Close(ctx)
+		return r.source.close()
+	}}
 	if len(r.cfg.ConfigFiles) == 0 {
 		r.log.Info("loading default configuration")
 	} else {

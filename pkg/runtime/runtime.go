@@ -121,7 +121,7 @@ func New(cfg Config, deps Deps) (*Runtime, error) {
 	r := &Runtime{cfg: cfg, deps: deps, log: deps.Logs.Scope("dapr.runtime"), stop: make(chan error, 1),
 		configuration: config.DefaultConfiguration(), appConfiguration: &channel.AppConfiguration{}}
 	r.metrics = metrics.New(cfg.AppID, cfg.Namespace)
-	r.tracer = tracing.New(tracing.Deps{AppID: cfg.AppID, Host: cfg.HostAddress, Log: r.log, Spans: deps.Logs.Scope("dapr.runtime.trace")})
+	r.tracer = tracing.New(tracing.Deps{AppID: cfg.AppID, Host: cfg.HostAddress, Log: r.log, Spans: deps.Logs.Scope("dapr.runtime.trace"), Observer: r.metrics})
 	r.health = metadata.NewHealth(cfg.AppID)
 	r.health.Watch(r.absent)
 	r.policies = resiliency.New(resiliency.WithLog(deps.Logs.Scope("dapr.runtime.resiliency")), resiliency.WithObserver(r.metrics))

@@ -2,6 +2,7 @@ package tracing
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
@@ -97,9 +98,9 @@ func (a *answering) serveOTLP(t *testing.T, options ...grpc.ServerOption) string
 }
 
 // configured is a tracer by a Configuration, with an environment.
-func configured(t *testing.T, spec config.TracingSpec, environment map[string]string) *Tracer {
+func configured(t *testing.T, spec config.TracingSpec, environment map[string]string, log io.Writer) *Tracer {
 	t.Helper()
-	tracer := New(Deps{AppID: "shop", Host: "10.0.0.1", Log: quiet(io.Discard)})
+	tracer := New(Deps{AppID: "shop", Host: "10.0.0.1", Log: quiet(log)})
 	if err := tracer.Configure(spec, func(name string) string { return environment[name] }); err != nil {
 		t.Fatal(err)
 	}
@@ -169,10 +170,12 @@ func TestOTLP(t *testing.T) {
 				environment = map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://" + address, "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": protocol,
 					"OTEL_EXPORTER_OTLP_PROTOCOL": "neither", "OTEL_EXPORTER_OTLP_INSECURE": "true", "OTEL_EXPORTER_OTLP_HEADERS": "key=x%3Dy"}
 			}
-			tracer := configured(t, spec, environment)
+			var log strings.Builder
+			tracer := configured(t, spec, environment, &log)
 			parent := failedCall(tracer)
-			if err := tracer.Close(t.Context()); (err == nil) != (test.fails == "") || err != nil && !strings.Contains(err.Error(), test.fails) {
-				t.Errorf("error %v, want %q", err, test.fails)
+			tracer.Close(t.Context())
+			if said := strings.Contains(log.String(), "cannot be exported"); said != (test.fails != "") || !strings.Contains(log.String(), test.fails) {
+				t.Errorf("log %s, want %q", log.String(), test.fails)
 			}
 			if len(a.got) != test.attempts {
 				t.Fatalf("%d attempts, want %d", len(a.got), test.attempts)
@@ -224,11 +227,9 @@ func TestZipkin(t *testing.T) {
 	server := httptest.NewServer(a)
 	defer server.Close()
 	tracer := configured(t, config.TracingSpec{SamplingRate: "1", Zipkin: config.ZipkinSpec{EndpointAddress: server.URL + "/api/v2/spans"}},
-		map[string]string{"OTEL_RESOURCE_ATTRIBUTES": "service.name=named,x=y"})
+		map[string]string{"OTEL_RESOURCE_ATTRIBUTES": "service.name=named,x=y"}, io.Discard)
 	parent := failedCall(tracer)
-	if err := tracer.Close(t.Context()); err != nil {
-		t.Error(err)
-	}
+	tracer.Close(t.Context())
 	if len(a.got) != 2 {
 		t.Fatalf("%d attempts", len(a.got))
 	}
@@ -253,7 +254,8 @@ func TestZipkin(t *testing.T) {
 	}
 }
 
-// TestNobodyThere: an end does not wait for an exporter longer than it has time.
+// TestNobodyThere: an end does not wait for an exporter longer than it has time, and no secret of an address or a header
+// is in the log, nor a user of it.
 func TestNobodyThere(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -262,18 +264,58 @@ func TestNobodyThere(t *testing.T) {
 	address := listener.Addr().String()
 	_ = listener.Close()
 	no := false
-	for _, spec := range []config.TracingSpec{
-		{SamplingRate: "1", Zipkin: config.ZipkinSpec{EndpointAddress: "http://" + address}},
-		{SamplingRate: "1", OTel: config.OTelSpec{EndpointAddress: address, IsSecure: &no}},
-		{SamplingRate: "1", OTel: config.OTelSpec{EndpointAddress: address, IsSecure: &no, Protocol: HTTP}},
+	headers := []config.OTelHeader{{Name: "authorization", Value: "Bearer secret"}}
+	for place, spec := range map[string]config.TracingSpec{
+		"Zipkin at http://" + address + "/spans": {Zipkin: config.ZipkinSpec{EndpointAddress: "http://me:secret@" + address + "/spans?key=secret"}},
+		"OTLP at " + address:                     {OTel: config.OTelSpec{EndpointAddress: address, IsSecure: &no, Headers: headers}},
+		"OTLP at " + address + "/v1":             {OTel: config.OTelSpec{EndpointAddress: "me:secret@" + address + "/v1?key=secret", IsSecure: &no, Protocol: HTTP, Headers: headers}},
 	} {
-		tracer := configured(t, spec, nil)
+		var log strings.Builder
+		tracer := configured(t, spec, map[string]string{}, &log)
 		failedCall(tracer)
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-		if err := tracer.Close(ctx); err == nil {
-			t.Error("it is exported")
-		}
+		tracer.Close(ctx)
 		cancel()
+		if said := log.String(); !strings.Contains(said, "exported to "+place) || strings.Contains(said, "secret") || strings.Contains(said, "me:") {
+			t.Errorf("log %s", said)
+		}
+	}
+}
+
+// TestClearText: who asks for TLS where there is none is told what to do.
+func TestClearText(t *testing.T) {
+	a := &answering{got: make(chan exported, 8)}
+	server := httptest.NewServer(a)
+	defer server.Close()
+	for overHTTP, address := range map[bool]string{true: server.Listener.Addr().String(), false: a.serveOTLP(t)} {
+		to, err := newOTLP(otlpSettings{address: address, http: overHTTP, tls: &tls.Config{MinVersion: tls.VersionTLS12}, timeout: otlpTimeout}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := to.send(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "isSecure: false") {
+			t.Errorf("over HTTP %t: %v", overHTTP, err)
+		}
+		to.close()
+	}
+}
+
+func TestShown(t *testing.T) {
+	for address, want := range map[string]string{"c:4317": "c:4317", "u:p@c:4317/x?k=v": "c:4317/x", "http://u@c/api/v2/spans?k=v#f": "http://c/api/v2/spans",
+		"[::1]:4317": "[::1]:4317", "": "", "http://c:x": "an address that cannot be read"} {
+		if got := shown(address); got != want {
+			t.Errorf("%s is shown as %s, want %s", address, got, want)
+		}
+	}
+}
+
+// TestOTLPPath: an address of all signals has that of traces below it, one of traces alone is complete.
+func TestOTLPPath(t *testing.T) {
+	for name, want := range map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "c/otlp/v1/traces", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "c/otlp"} {
+		environment := map[string]string{name: "https://c/otlp", "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"}
+		s, _, err := endpointOf(config.OTelSpec{}, func(name string) string { return environment[name] })
+		if err != nil || s.address != want {
+			t.Errorf("%s: %v, %s, want %s", name, err, s.address, want)
+		}
 	}
 }
 
@@ -288,6 +330,7 @@ func TestSettings(t *testing.T) {
 		"timeout":  {spec: config.OTelSpec{EndpointAddress: "c:4317", Timeout: "10"}, want: `spec.tracing.otel.timeout is "10": want a duration like 10s`},
 		"secret": {spec: config.OTelSpec{EndpointAddress: "c:4317", Headers: []config.OTelHeader{{Name: "h", SecretKeyRef: config.SecretKeyRef{Name: "s"}}}},
 			want: "spec.tracing.otel.headers: h refers to a secret"},
+		"secret that the operator gave": {spec: config.OTelSpec{EndpointAddress: "c:4317", Headers: []config.OTelHeader{{Name: "h", Value: "v", SecretKeyRef: config.SecretKeyRef{Name: "s"}}}}},
 		"variable": {spec: config.OTelSpec{EndpointAddress: "c:4317", Headers: []config.OTelHeader{{Name: "h", EnvRef: "DAPR_API_TOKEN"}}},
 			want: `spec.tracing.otel.headers: h: the environment variable "DAPR_API_TOKEN" is not allowed`},
 		"certificate": {spec: config.OTelSpec{EndpointAddress: "c:4317", IsSecure: &yes}, environment: map[string]string{"OTEL_EXPORTER_OTLP_CERTIFICATE": "/nowhere"},
@@ -300,9 +343,7 @@ func TestSettings(t *testing.T) {
 			if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
 				t.Errorf("error %v, want %q", err, test.want)
 			}
-			if err := tracer.Close(t.Context()); err != nil {
-				t.Error(err)
-			}
+			tracer.Close(t.Context())
 		})
 	}
 }
@@ -324,7 +365,7 @@ func BenchmarkExport(b *testing.B) {
 	c := &collector{}
 	tracer := exportingTo(b, c, 1, io.Discard)
 	failedCall(tracer)
-	_ = tracer.Close(b.Context())
+	tracer.Close(b.Context())
 	spans := make([]*trace.SpanData, batched)
 	for i := range spans {
 		spans[i] = c.all()[0]

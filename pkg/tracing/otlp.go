@@ -3,13 +3,11 @@ package tracing
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"net/http"
 	"strings"
 	"time"
 
-	"github.com/cenkalti/backoff/v5"
 	"go.opencensus.io/trace"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -27,8 +25,6 @@ import (
 const (
 	// otlpTimeout bounds one attempt where nothing else is said; it is OTLP's own.
 	otlpTimeout = 10 * time.Second
-	// patience bounds all attempts at one batch.
-	patience = 30 * time.Second
 	// otlpMethod and otlpPath are where traces are taken.
 	otlpMethod = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 	otlpPath   = "/v1/traces"
@@ -108,7 +104,8 @@ func (o *toOTLP) overGRPC() error {
 	return nil
 }
 
-func (o *toOTLP) name() string { return "OTLP at " + o.address }
+func (*toOTLP) kind() string   { return "otlp" }
+func (o *toOTLP) name() string { return "OTLP at " + shown(o.address) }
 func (o *toOTLP) close()       { o.end() }
 
 func (o *toOTLP) send(ctx context.Context, spans []*trace.SpanData) error {
@@ -116,15 +113,17 @@ func (o *toOTLP) send(ctx context.Context, spans []*trace.SpanData) error {
 	if err != nil {
 		return err
 	}
-	return retried(ctx, func() error {
-		ctx, cancel := context.WithTimeout(ctx, o.timeout)
-		defer cancel()
-		answer, err := o.call(ctx, body)
-		if err != nil {
-			return err
-		}
-		return rejected(answer)
-	})
+	ctx, cancel := context.WithTimeout(ctx, o.timeout)
+	defer cancel()
+	answer, err := o.call(ctx, body)
+	if err != nil && o.tls != nil && (strings.Contains(err.Error(), "first record does not look like a TLS handshake") ||
+		strings.Contains(err.Error(), "server gave HTTP response to HTTPS client")) {
+		return fmt.Errorf("%w: it speaks clear text, which isSecure: false or OTEL_EXPORTER_OTLP_INSECURE=true asks for", err)
+	}
+	if err != nil {
+		return err
+	}
+	return rejected(answer)
 }
 
 // rejected reads of an ExportTraceServiceResponse whether spans were not taken: its field partial_success. They are not
@@ -161,18 +160,6 @@ func field(message []byte, number protowire.Number) []byte {
 		}
 	}
 	return nil
-}
-
-// final marks an error that another attempt would not change.
-func final(err error) error { return backoff.Permanent(err) }
-
-// retried makes attempts with growing pauses while they may help.
-func retried(ctx context.Context, attempt func() error) error {
-	_, err := backoff.Retry(ctx, func() (struct{}, error) { return struct{}{}, attempt() }, backoff.WithMaxElapsedTime(patience))
-	if permanent, ok := errors.AsType[*backoff.PermanentError](err); ok {
-		return permanent.Unwrap()
-	}
-	return err
 }
 
 // newClient has connections of its own, which proxies and environment do not touch but by HTTP_PROXY and its sisters.

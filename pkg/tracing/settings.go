@@ -125,6 +125,9 @@ func endpointOf(spec config.OTelSpec, getenv func(string) string) (s otlpSetting
 		}
 	}
 	s.address = strings.TrimPrefix(strings.TrimPrefix(s.address, "https://"), "http://")
+	if fromEnvironment && s.http && getenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") == "" {
+		s.address = strings.TrimSuffix(s.address, "/") + otlpPath // it is the address of all signals
+	}
 	s.timeout = cmp.Or(s.timeout, otlpTimeout)
 	if err == nil && s.address != "" && secure {
 		s.tls, err = trusting(variable("CERTIFICATE"))
@@ -138,6 +141,8 @@ func headersOf(list []config.OTelHeader) (map[string]string, error) {
 	for _, h := range list {
 		value := string(h.Value)
 		switch {
+		case h.SecretKeyRef.Name != "" && value != "":
+			// The operator has looked it up.
 		case h.SecretKeyRef.Name != "":
 			return nil, fmt.Errorf("spec.tracing.otel.headers: %s refers to a secret, but no secret store is there when the Configuration is read: use envRef", h.Name)
 		case h.EnvRef != "":

@@ -10,6 +10,7 @@ import (
 // stdout prints spans into the log, in the form of Dapr.
 type stdout struct{ log logrus.FieldLogger }
 
+func (stdout) kind() string { return "stdout" }
 func (stdout) name() string { return "stdout" }
 func (stdout) close()       {}
 

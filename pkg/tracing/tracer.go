@@ -2,8 +2,6 @@ package tracing
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"strconv"
 	"sync/atomic"
 
@@ -33,6 +31,14 @@ type Deps struct {
 	Host string
 	// Log takes what is wrong with exporting, Spans what the exporter stdout prints.
 	Log, Spans logrus.FieldLogger
+	// Observer is told of spans that are lost; nil observes nothing.
+	Observer Observer
+}
+
+// Observer counts.
+type Observer interface {
+	// SpansDropped is told of spans that an exporter (stdout, zipkin, otlp) could not take or could not send.
+	SpansDropped(exporter string, spans int)
 }
 
 // Tracer makes the spans of one sidecar and exports those that are sampled. One that was not configured, or is nil, makes
@@ -72,7 +78,7 @@ func (t *Tracer) Configure(spec config.TracingSpec, getenv func(string) string) 
 	}
 	t.sampler = sampler(s.rate)
 	for _, e := range s.exporters {
-		t.exporting = append(t.exporting, export(e, t.deps.Log))
+		t.exporting = append(t.exporting, export(e, t.deps))
 	}
 	if len(t.exporting) > 0 {
 		trace.RegisterExporter(t)
@@ -87,22 +93,19 @@ func (t *Tracer) On() bool { return t != nil && t.sampler != nil }
 // Off says whether the Configuration switches tracing off, with the contexts of answers.
 func (t *Tracer) Off() bool { return t != nil && t.off }
 
-// Close sends what waits to be exported, until ctx ends. There are no spans any more.
-func (t *Tracer) Close(ctx context.Context) error {
+// Close sends what waits to be exported, until ctx ends. There are no spans any more. What cannot be sent is told in the
+// log: it is no failure of the sidecar's.
+func (t *Tracer) Close(ctx context.Context) {
 	if len(t.exporting) == 0 {
-		return nil
+		return
 	}
 	trace.UnregisterExporter(t)
 	for _, e := range t.exporting {
 		e.end()
 	}
-	var errs []error
 	for _, e := range t.exporting {
-		if err := e.wait(ctx); err != nil {
-			errs = append(errs, fmt.Errorf("export traces to %s: %w", e.to.name(), err))
-		}
+		e.wait(ctx)
 	}
-	return errors.Join(errs...)
 }
 
 // ExportSpan takes the spans that have ended; OpenCensus calls it.

@@ -31,6 +31,7 @@ type collector struct {
 	closed  bool
 }
 
+func (*collector) kind() string { return "test" }
 func (*collector) name() string { return "the test" }
 func (c *collector) close()     { c.closed = true }
 func (c *collector) send(ctx context.Context, spans []*trace.SpanData) error {
@@ -66,7 +67,7 @@ func exportingTo(t testing.TB, c exporter, rate float64, log io.Writer) *Tracer 
 	t.Helper()
 	tracer := New(Deps{AppID: "app", Log: quiet(log)})
 	tracer.sampler = sampler(rate)
-	tracer.exporting = []*exporting{export(c, tracer.deps.Log)}
+	tracer.exporting = []*exporting{export(c, tracer.deps)}
 	trace.RegisterExporter(tracer)
 	return tracer
 }
@@ -100,9 +101,7 @@ func TestStart(t *testing.T) {
 				t.Errorf("state %q", span.State())
 			}
 			span.EndGRPC(codes.OK, "")
-			if err := tracer.Close(t.Context()); err != nil {
-				t.Error(err)
-			}
+			tracer.Close(t.Context())
 			got := c.all()
 			if len(got) != map[string]int{"01": 1, "00": 0}[test.flags] {
 				t.Fatalf("%d spans", len(got))
@@ -154,9 +153,7 @@ func TestConfigure(t *testing.T) {
 			if tracer.On() != test.on || tracer.Off() != test.off {
 				t.Errorf("on %t, off %t", tracer.On(), tracer.Off())
 			}
-			if err := tracer.Close(t.Context()); err != nil {
-				t.Error(err)
-			}
+			tracer.Close(t.Context())
 		})
 	}
 	for word, want := range map[string]float64{"": defaultRate, "x": defaultRate, "-1": defaultRate, "NaN": defaultRate, "0": 0, "0.25": 0.25, "1": 1, "7": 1} {
@@ -173,9 +170,8 @@ func TestTwoTracers(t *testing.T) {
 	span := one.Start(Client, "", "")
 	span.Name("of one")
 	span.EndHTTP(200)
-	if err := errors.Join(one.Close(t.Context()), other.Close(t.Context())); err != nil {
-		t.Error(err)
-	}
+	one.Close(t.Context())
+	other.Close(t.Context())
 	if len(a.all()) != 1 || len(b.all()) != 0 {
 		t.Errorf("%d and %d spans", len(a.all()), len(b.all()))
 	}
@@ -188,7 +184,7 @@ func TestTwoTracers(t *testing.T) {
 func TestBatches(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &collector{}
-		e := export(c, quiet(io.Discard))
+		e := export(c, Deps{Log: quiet(io.Discard)})
 		for range 3 {
 			e.offer(&trace.SpanData{})
 		}
@@ -211,11 +207,16 @@ func TestBatches(t *testing.T) {
 		}
 		e.offer(&trace.SpanData{})
 		e.end()
-		if err := e.wait(t.Context()); err != nil || len(c.all()) != batched+4 {
-			t.Errorf("%v, %d spans", err, len(c.all()))
+		if e.wait(t.Context()); len(c.all()) != batched+4 {
+			t.Errorf("%d spans", len(c.all()))
 		}
 	})
 }
+
+// losses is an Observer.
+type losses struct{ dropped map[string]int }
+
+func (l losses) SpansDropped(exporter string, spans int) { l.dropped[exporter] += spans }
 
 // TestSlowExporter: what cannot wait is dropped and counted, and the log tells once of each turn.
 func TestSlowExporter(t *testing.T) {
@@ -223,7 +224,8 @@ func TestSlowExporter(t *testing.T) {
 		var log strings.Builder
 		release := make(chan error)
 		c := &collector{fail: func(context.Context) error { return <-release }}
-		e := export(c, quiet(&log))
+		count := losses{map[string]int{}}
+		e := export(c, Deps{Log: quiet(&log), Observer: count})
 		fill := func(n int) {
 			for range n {
 				e.offer(&trace.SpanData{})
@@ -232,21 +234,22 @@ func TestSlowExporter(t *testing.T) {
 		}
 		fill(batched) // is being sent
 		fill(queued + 7)
-		release <- errors.New("nobody there")
+		release <- final(errors.New("nobody there"))
 		synctest.Wait()
-		release <- errors.New("nobody there")
+		release <- final(errors.New("nobody there"))
 		for range queued/batched - 1 {
 			synctest.Wait()
 			release <- nil
 		}
 		synctest.Wait()
 		e.end()
-		if err := e.wait(t.Context()); err != nil || len(c.all()) != queued-batched {
-			t.Errorf("%v, %d spans", err, len(c.all()))
+		if e.wait(t.Context()); len(c.all()) != queued-batched || count.dropped["test"] != 2*batched+7 {
+			t.Errorf("%d spans, %v dropped", len(c.all()), count)
 		}
 		for line, times := range map[string]int{
 			"traces cannot be exported to the test and are dropped until they can: nobody there": 1,
 			"traces are exported to the test again; 1031 spans were dropped":                     1,
+			"before the end": 0,
 		} {
 			if got := strings.Count(log.String(), line); got != times {
 				t.Errorf("%d times %q in\n%s", got, line, log.String())
@@ -255,19 +258,64 @@ func TestSlowExporter(t *testing.T) {
 	})
 }
 
-// TestEndOfTime: what cannot be sent in time is given up.
+// TestAttempts: a failure is tried again for as long as there is patience.
+func TestAttempts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began, attempts := time.Now(), 0
+		c := &collector{fail: func(context.Context) error {
+			if attempts++; time.Since(began) < patience/2 {
+				return errors.New("not yet")
+			}
+			return nil
+		}}
+		e := export(c, Deps{Log: quiet(io.Discard)})
+		e.offer(&trace.SpanData{})
+		e.end()
+		if e.wait(t.Context()); len(c.all()) != 1 || attempts < 5 {
+			t.Errorf("%d spans after %d attempts", len(c.all()), attempts)
+		}
+	})
+}
+
+// TestEndOfTime: what cannot be sent in time is given up, which the log says.
 func TestEndOfTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		var log strings.Builder
 		c := &collector{fail: func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }}
-		e := export(c, quiet(io.Discard))
+		e := export(c, Deps{Log: quiet(&log)})
 		e.offer(&trace.SpanData{})
 		e.end()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if err := e.wait(ctx); !errors.Is(err, context.Canceled) || !c.closed {
-			t.Errorf("error %v", err)
+		if e.wait(ctx); !strings.Contains(log.String(), "1 spans could not be exported to the test before the end") || !c.closed {
+			t.Errorf("log %s", log.String())
 		}
 	})
+}
+
+// TestEndWithoutCollector: nobody waits at the end for a collector that is known to be away.
+func TestEndWithoutCollector(t *testing.T) {
+	for name, waiting := range map[string]int{"between attempts": batched, "with nothing on its way": 1} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				attempts := 0
+				c := &collector{fail: func(context.Context) error { attempts++; return errors.New("nobody there") }}
+				e := export(c, Deps{Log: quiet(io.Discard)})
+				e.offer(&trace.SpanData{})
+				time.Sleep(batchTime + 2*patience)
+				synctest.Wait()
+				for range waiting {
+					e.offer(&trace.SpanData{})
+				}
+				synctest.Wait()
+				began, before := time.Now(), attempts
+				e.end()
+				if e.wait(t.Context()); time.Since(began) != 0 || attempts > before+1 {
+					t.Errorf("the end took %s of simulated time and %d attempts", time.Since(began), attempts-before)
+				}
+			})
+		})
+	}
 }
 
 // TestTextsOfCallers are bounded and UTF-8, and no memory of theirs.
@@ -288,9 +336,7 @@ func TestHeaders(t *testing.T) {
 		_ = yield("Dapr-App-Id", "a") && yield("dapr-x-bin", "\x01") && yield("Dapr-Api-Token", "secret") && yield("Accept", "b")
 	})
 	span.End(nil)
-	if err := tracer.Close(t.Context()); err != nil {
-		t.Error(err)
-	}
+	tracer.Close(t.Context())
 	if diff := cmp.Diff(map[string]any{"dapr-app-id": "a"}, c.all()[0].Attributes); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
@@ -319,6 +365,7 @@ func BenchmarkUnsampled(b *testing.B) {
 
 type nowhere struct{}
 
+func (nowhere) kind() string                                  { return "nowhere" }
 func (nowhere) name() string                                  { return "nowhere" }
 func (nowhere) close()                                        {}
 func (nowhere) send(context.Context, []*trace.SpanData) error { return nil }
@@ -331,5 +378,5 @@ func BenchmarkSampled(b *testing.B) {
 		span.Call("app", "method")
 		span.EndHTTP(200)
 	}
-	_ = tracer.Close(b.Context())
+	tracer.Close(b.Context())
 }

@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -62,7 +64,8 @@ func (g gathering) Send(span model.SpanModel) {
 // Close has nothing to do.
 func (gathering) Close() error { return nil }
 
-func (z *toZipkin) name() string { return "Zipkin at " + z.address }
+func (*toZipkin) kind() string   { return "zipkin" }
+func (z *toZipkin) name() string { return "Zipkin at " + shown(z.address) }
 func (z *toZipkin) close()       { z.client.CloseIdleConnections() }
 
 func (z *toZipkin) send(ctx context.Context, spans []*trace.SpanData) error {
@@ -74,12 +77,32 @@ func (z *toZipkin) send(ctx context.Context, spans []*trace.SpanData) error {
 	if err != nil {
 		return err
 	}
-	return retried(ctx, func() error {
-		ctx, cancel := context.WithTimeout(ctx, zipkinTimeout)
-		defer cancel()
-		_, err := post(ctx, z.client, z.address, http.Header{"Content-Type": {"application/json"}}, body)
-		return err
-	})
+	ctx, cancel := context.WithTimeout(ctx, zipkinTimeout)
+	defer cancel()
+	_, err = post(ctx, z.client, z.address, http.Header{"Content-Type": {"application/json"}}, body)
+	return err
+}
+
+// shown is an address, with a scheme or without, and without what may be secret in it: a user, a query.
+func shown(address string) string {
+	complete := address
+	if !strings.Contains(address, "://") {
+		complete = "//" + address
+	}
+	u, err := url.Parse(complete)
+	if err != nil {
+		return "an address that cannot be read"
+	}
+	u.User, u.RawQuery, u.Fragment = nil, "", ""
+	return strings.TrimPrefix(u.String(), "//")
+}
+
+// withoutAddress is an error of net/http's without the URL, in which secrets may stand.
+func withoutAddress(err error) error {
+	if of, ok := errors.AsType[*url.Error](err); ok {
+		return of.Err
+	}
+	return err
 }
 
 // mostAnswer bounds, in bytes, what is read of an answer.
@@ -89,12 +112,12 @@ const mostAnswer = 64 << 10
 func post(ctx context.Context, client *http.Client, address string, header http.Header, body []byte) ([]byte, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(body))
 	if err != nil {
-		return nil, final(err)
+		return nil, final(withoutAddress(err))
 	}
 	r.Header = header
 	answer, err := client.Do(r)
 	if err != nil {
-		return nil, err
+		return nil, withoutAddress(err)
 	}
 	defer answer.Body.Close()
 	said, err := io.ReadAll(io.LimitReader(answer.Body, mostAnswer))
