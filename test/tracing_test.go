@@ -84,7 +84,7 @@ func tracedCalls() map[string]tracedCall {
 			var header metadata.MD
 			answer, err := runtimev1.NewDaprClient(dial(t, n.caller.GRPCAddress().String())).InvokeService(ctx, &runtimev1.InvokeServiceRequest{Id: id,
 				Message: &commonv1.InvokeRequest{Method: "m/x", HttpExtension: &commonv1.HTTPExtension{Verb: commonv1.HTTPExtension_GET}}}, grpc.Header(&header))
-			if err != nil || len(header["traceparent"]) != 1 || len(header["grpc-trace-bin"]) != 1 ||
+			if err != nil || len(header["traceparent"]) != 1 || strings.Join(header["baggage"], "+") != "k=v;p,l=w" || parent != "" && strings.Join(header["tracestate"], "+") != "a=b,c=d" || len(header["grpc-trace-bin"]) != 1 ||
 				!strings.Contains(header["traceparent"][0], hex.EncodeToString([]byte(header["grpc-trace-bin"][0][2:18]))) {
 				t.Fatalf("%v, header %v", err, header)
 			}
@@ -212,18 +212,21 @@ func TestSpansOfTheAPI(t *testing.T) {
 	}
 }
 
-// TestBadBaggage is refused where spans are made, and passed on as it is elsewhere.
+// TestBadBaggage is refused unless tracing is switched off: then it is passed on as it is.
 func TestBadBaggage(t *testing.T) {
 	runtimetest.Isolate(t)
-	for name, option := range map[string]runtimetest.Option{"on": tracingOn(t, "1"), "off": tracingOn(t, "0")} {
-		s := runtimetest.Start(t, name, option, runtimetest.Manifests(t, memoryStore))
+	for name, option := range map[string]runtimetest.Option{"on": tracingOn(t, "1"), "by default": runtimetest.Configuration(t, "spec: {}"), "off": tracingOn(t, "0")} {
+		s := runtimetest.Start(t, "baggage", option, runtimetest.Manifests(t, memoryStore))
 		n := &neighbours{caller: s, client: http.DefaultClient}
 		r := n.request(t, "GET", "/v1.0/state/store/k", nil)
 		r.Header.Set("baggage", "no value")
 		answer, body := n.do(t, r)
 		ctx := metadata.AppendToOutgoingContext(t.Context(), "baggage", "no value")
 		_, err := runtimev1.NewDaprClient(dial(t, s.GRPCAddress().String())).GetState(ctx, &runtimev1.GetStateRequest{StoreName: "store", Key: "k"})
-		want := map[string]string{"on": "400 invalid baggage header: invalid baggage list-member: \"no value\"\n InvalidArgument", "off": "204  OK"}[name]
+		want := "400 invalid baggage header: invalid baggage list-member: \"no value\"\n InvalidArgument"
+		if name == "off" {
+			want = "204  OK"
+		}
 		if got := fmt.Sprintf("%d %s %s", answer.StatusCode, body, status.Code(err)); got != want {
 			t.Errorf("%s: %q, want %q", name, got, want)
 		}

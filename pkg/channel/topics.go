@@ -29,8 +29,9 @@ type TopicEvent struct {
 	Path string
 	// Body is the CloudEvent as JSON.
 	Body []byte
-	// TraceParent is the trace of the event, "" for none.
-	TraceParent string
+	// TraceParent is the trace of the event, "" for none. TraceState is its state, which the application is not told but
+	// in the event; Baggage is that of the publisher's call. Both are there only where spans are made.
+	TraceParent, TraceState, Baggage string
 	// Metadata is what the broker knows of the message; it goes along as headers.
 	Metadata map[string]string
 }
@@ -54,6 +55,8 @@ type BulkEntry struct {
 	Raw         bool
 	ContentType string
 	Metadata    map[string]string
+	// TraceParent is the trace of the event, "" for none; the application is told of it in the event alone.
+	TraceParent string
 }
 
 // Verdict is what the application decided about a message.

@@ -58,7 +58,7 @@ func (a *grpcApp) Deliver(ctx context.Context, e *TopicEvent) (TopicAnswer, erro
 		return TopicAnswer{Verdict: Retry, Status: int(codes.Internal), Reason: err.Error()}, nil
 	}
 	var signs signs
-	answer, err := runtimev1.NewAppCallbackClient(a.conn).OnTopicEvent(a.eventContext(ctx, e.Metadata, e.PubSub, e.TraceParent), message, signs.watch()...)
+	answer, err := runtimev1.NewAppCallbackClient(a.conn).OnTopicEvent(a.eventContext(ctx, e.Metadata, e.PubSub, e.TraceParent, e.Baggage), message, signs.watch()...)
 	if err != nil {
 		return refusalOf(ctx, err, &signs)
 	}
@@ -66,7 +66,7 @@ func (a *grpcApp) Deliver(ctx context.Context, e *TopicEvent) (TopicAnswer, erro
 }
 
 // eventContext gives a call the metadata of its message.
-func (a *grpcApp) eventContext(ctx context.Context, broker map[string]string, pubSub, parent string) context.Context {
+func (a *grpcApp) eventContext(ctx context.Context, broker map[string]string, pubSub, parent, baggage string) context.Context {
 	md := metadata.MD{}
 	for name, value := range broker {
 		switch lower, ok := GRPCName(name); {
@@ -81,6 +81,9 @@ func (a *grpcApp) eventContext(ctx context.Context, broker map[string]string, pu
 	if parent != "" {
 		md.Set(tracing.ParentHeader, parent)
 		trace(md)
+	}
+	if baggage != "" {
+		md.Set(tracing.BaggageHeader, baggage)
 	}
 	if a.token.Required() {
 		md.Set(tokenHeader, a.token.Reveal())
@@ -178,7 +181,7 @@ func (a *grpcApp) DeliverBulk(ctx context.Context, e *BulkTopicEvent) ([]TopicAn
 	if err != nil {
 		return sameForAll(TopicAnswer{Verdict: Retry, Status: int(codes.Internal), Reason: err.Error()}, len(e.Entries)), nil
 	}
-	call := a.eventContext(ctx, e.Metadata, e.PubSub, cmp.Or(e.TraceParent, tracing.ZeroParent))
+	call := a.eventContext(ctx, e.Metadata, e.PubSub, cmp.Or(e.TraceParent, tracing.ZeroParent), "")
 	var signs signs
 	answer, err := runtimev1.NewAppCallbackClient(a.conn).OnBulkTopicEvent(call, request, signs.watch()...)
 	if status.Code(err) == codes.Unimplemented {

@@ -132,7 +132,7 @@ func parseSubscriptions(body []byte) ([]config.TopicSubscription, error) {
 
 // deliver posts one event.
 func deliver(ctx context.Context, app invoker, e *TopicEvent) (TopicAnswer, error) {
-	res, err := post(ctx, app, e.Path, messageHeader(e.Metadata, e.PubSub, e.TraceParent), cloudevent.ContentType, e.Body)
+	res, err := post(ctx, app, e.Path, messageHeader(e.Metadata, e.PubSub, e.TraceParent, e.Baggage), cloudevent.ContentType, e.Body)
 	if err != nil {
 		return TopicAnswer{}, err
 	}
@@ -202,7 +202,7 @@ func judged(status int, word string) TopicAnswer {
 }
 
 // messageHeader is the metadata of a message as headers; what is said otherwise is left out.
-func messageHeader(metadata map[string]string, pubSub, parent string) Header {
+func messageHeader(metadata map[string]string, pubSub, parent, baggage string) Header {
 	header := slices.DeleteFunc(eventHeader(metadata), func(f Field) bool {
 		return strings.EqualFold(f.Name, "content-type") || strings.EqualFold(f.Name, "content-length") || strings.EqualFold(f.Name, "pubsubname")
 	})
@@ -210,12 +210,15 @@ func messageHeader(metadata map[string]string, pubSub, parent string) Header {
 	if parent != "" {
 		header = header.With(tracing.ParentHeader, parent)
 	}
+	if baggage != "" {
+		header = header.Without(tracing.BaggageHeader).With(tracing.BaggageHeader, baggage)
+	}
 	return header
 }
 
 // deliverBulk posts several events in one envelope.
 func deliverBulk(ctx context.Context, app invoker, e *BulkTopicEvent) ([]TopicAnswer, error) {
-	res, err := post(ctx, app, e.Path, messageHeader(e.Metadata, e.PubSub, cmp.Or(e.TraceParent, tracing.ZeroParent)), jsonType, appendBulk(nil, e))
+	res, err := post(ctx, app, e.Path, messageHeader(e.Metadata, e.PubSub, cmp.Or(e.TraceParent, tracing.ZeroParent), ""), jsonType, appendBulk(nil, e))
 	if err != nil {
 		return nil, err
 	}

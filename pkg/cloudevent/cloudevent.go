@@ -35,6 +35,8 @@ type Envelope struct {
 	Subject string
 	// TraceID, TraceParent, TraceState are written as they are, also empty.
 	TraceID, TraceParent, TraceState string
+	// Baggage is left out when it is empty.
+	Baggage string
 	// Time is written in UTC, whole seconds.
 	Time time.Time
 	// Expiration is left out when it is zero.
@@ -52,6 +54,9 @@ func (e *Envelope) Append(dst []byte) []byte {
 		contentType = textType
 	}
 	dst = append(dst, '{')
+	if e.Baggage != "" {
+		dst = append(appendMember(dst, `"baggage":`, e.Baggage), ',')
+	}
 	dst = appendData(dst, contentType, e.Data)
 	dst = appendMember(dst, `,"datacontenttype":`, contentType)
 	if !e.Expiration.IsZero() {
@@ -119,8 +124,9 @@ func isType(contentType, wanted string) bool {
 	return rest == "" || rest[0] == ';'
 }
 
-// Wrap makes an event of bytes that are none: what a subscription with rawPayload gets.
-func Wrap(id, topic, pubSub string, data []byte) []byte {
+// Wrap makes an event of bytes that are none: what a subscription with rawPayload gets. Of the broker's metadata it takes
+// the trace.
+func Wrap(id, topic, pubSub string, data []byte, metadata map[string]string) []byte {
 	dst := make([]byte, 0, base64.StdEncoding.EncodedLen(len(data))+256)
 	dst = append(dst, '{')
 	dst = appendData(dst, binaryType, data)
@@ -129,6 +135,11 @@ func Wrap(id, topic, pubSub string, data []byte) []byte {
 	dst = appendMember(dst, `,"pubsubname":`, pubSub)
 	dst = append(dst, `,"source":"Dapr","specversion":"1.0"`...)
 	dst = appendMember(dst, `,"topic":`, topic)
+	for _, name := range [...]string{"traceid", "traceparent", "tracestate"} {
+		if value := metadata[name]; value != "" {
+			dst = appendMember(dst, `,"`+name+`":`, value)
+		}
+	}
 	dst = appendMember(dst, `,"type":`, DefaultType)
 	return append(dst, '}')
 }

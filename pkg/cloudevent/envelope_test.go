@@ -52,7 +52,7 @@ func TestEnvelope(t *testing.T) {
 
 func TestWrap(t *testing.T) {
 	const want = `{"data_base64":"AAH/","datacontenttype":"application/octet-stream","id":"i","pubsubname":"p","source":"Dapr","specversion":"1.0","topic":"t","type":"com.dapr.event.sent"}`
-	if diff := cmp.Diff(want, string(cloudevent.Wrap("i", "t", "p", []byte{0, 1, 255}))); diff != "" {
+	if diff := cmp.Diff(want, string(cloudevent.Wrap("i", "t", "p", []byte{0, 1, 255}, nil))); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -90,6 +90,8 @@ func known(name []byte) string {
 		return "expiration"
 	case "subject":
 		return "subject"
+	case "baggage":
+		return "baggage"
 	}
 	return jsontext.Decoded(name)
 }

@@ -110,6 +110,9 @@ func announce(ctx context.Context, res *channel.Response, origin string) {
 	} else {
 		_ = grpc.SetTrailer(ctx, traced(fields(res.Trailer), origin))
 	}
+	if state := metadata.ValueFromIncomingContext(ctx, tracing.StateHeader); len(state) > 0 && len(header[tracing.StateHeader]) == 0 {
+		header[tracing.StateHeader] = state
+	}
 	_ = grpc.SetHeader(ctx, header)
 }
 

@@ -37,6 +37,7 @@ func trace(ctx context.Context) (parent, state string) {
 func (h *handlers) PublishEvent(ctx context.Context, req *runtimev1.PublishEventRequest) (*emptypb.Empty, error) {
 	p := pubsub.Publication{Topic: req.GetTopic(), Data: req.GetData(), ContentType: req.GetDataContentType(), Metadata: req.GetMetadata()}
 	p.TraceParent, p.TraceState = trace(ctx)
+	p.Baggage = baggage(ctx)
 	return done(h.blocks.PubSub.Publish(ctx, req.GetPubsubName(), &p))
 }
 
@@ -44,6 +45,7 @@ func (h *handlers) PublishEvent(ctx context.Context, req *runtimev1.PublishEvent
 func (h *handlers) BulkPublishEvent(ctx context.Context, req *runtimev1.BulkPublishRequest) (*runtimev1.BulkPublishResponse, error) {
 	common := pubsub.Publication{Topic: req.GetTopic(), Metadata: req.GetMetadata()}
 	common.TraceParent, common.TraceState = trace(ctx)
+	common.Baggage = baggage(ctx)
 	entries := make([]pubsub.Entry, len(req.GetEntries()))
 	for i, entry := range req.GetEntries() {
 		entries[i] = pubsub.Entry{ID: entry.GetEntryId(), Data: entry.GetEvent(), ContentType: entry.GetContentType(), Metadata: entry.GetMetadata()}

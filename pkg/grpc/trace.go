@@ -36,24 +36,32 @@ func traceHeader(origin string) metadata.MD {
 	return metadata.MD{tracing.BinaryHeader: {binary}}
 }
 
-// begin begins the span of a call of the API. req is nil for streams.
+// begin begins the span of a call of the API, and refuses baggage that cannot be read. req is nil for streams.
 func (g *gate) begin(ctx context.Context, method string, req any) (context.Context, *tracing.Span, error) {
-	if !g.tracer.On() {
+	if g.untraced == nil {
 		return ctx, nil, nil
 	}
-	if baggage := strings.Join(metadata.ValueFromIncomingContext(ctx, tracing.BaggageHeader), ","); baggage != "" {
+	if baggage := baggage(ctx); baggage != "" {
 		if err := tracing.CheckBaggage(baggage); err != nil {
 			return nil, nil, status.Errorf(codes.InvalidArgument, "invalid baggage header: %v", err)
 		}
-		if g.traces(method) {
+		if strings.HasPrefix(method, daprService) {
 			_ = grpc.SetHeader(ctx, metadata.MD{tracing.BaggageHeader: {baggage}})
 		}
+	}
+	if !g.tracer.On() {
+		return ctx, nil, nil
 	}
 	ctx, span := within(ctx, g.tracer, tracing.Client, method)
 	if span.Recording() {
 		describe(span, method, req)
 	}
 	return ctx, span, nil
+}
+
+// baggage is the caller's, all values of it.
+func baggage(ctx context.Context) string {
+	return strings.Join(metadata.ValueFromIncomingContext(ctx, tracing.BaggageHeader), ",")
 }
 
 // within begins the span of a call. The span's context takes the place of the caller's in the metadata, so that

@@ -9,9 +9,12 @@ import (
 	"strings"
 	"testing"
 
+	logtest "github.com/sirupsen/logrus/hooks/test"
 	"github.com/valyala/fasthttp"
 
+	"github.com/daprd/daprd/pkg/config"
 	"github.com/daprd/daprd/pkg/state"
+	"github.com/daprd/daprd/pkg/tracing"
 )
 
 // BenchmarkStateGet and BenchmarkEcho send the same requests to the sidecar and to a bare fasthttp server.
@@ -89,27 +92,85 @@ func BenchmarkHandlers(b *testing.B) {
 		"no route":   request("GET", "/nothing", ""),
 	} {
 		b.Run(name, func(b *testing.B) {
-			carrier := &stream{}
-			carrier.call.parent = b.Context()
-			ctx := new(fasthttp.RequestCtx)
-			ctx.Init2(carrier, nil, false)
-			source := strings.NewReader(raw)
-			r := bufio.NewReader(source)
+			serve := handling(b, s, raw)
 			b.ReportAllocs()
 			for range b.N {
-				source.Reset(raw)
-				r.Reset(source)
-				ctx.Request.Reset()
-				ctx.Response.Reset()
-				if err := ctx.Request.Header.Read(r); err != nil {
-					b.Fatal(err)
-				}
-				if n := ctx.Request.Header.ContentLength(); n > 0 {
-					ctx.Request.SetBodyStream(r, n)
-				}
-				s.serve(ctx)
+				serve()
 			}
 		})
+	}
+}
+
+// handling gives one call of the API without a socket, to be made again and again.
+func handling(t testing.TB, s *sidecar, raw string) func() {
+	carrier := &stream{}
+	carrier.call.parent = t.Context()
+	ctx := new(fasthttp.RequestCtx)
+	ctx.Init2(carrier, nil, false)
+	source := strings.NewReader(raw)
+	r := bufio.NewReader(source)
+	return func() {
+		source.Reset(raw)
+		r.Reset(source)
+		ctx.Request.Reset()
+		ctx.Response.Reset()
+		if err := ctx.Request.Header.Read(r); err != nil {
+			t.Fatal(err)
+		}
+		if n := ctx.Request.Header.ContentLength(); n > 0 {
+			ctx.Request.SetBodyStream(r, n)
+		}
+		s.serve(ctx)
+	}
+}
+
+// tracings are the states of tracing: switched off, without a word of the Configuration, and with a rate of which hardly
+// a call is sampled.
+func tracings(t testing.TB, s *sidecar) map[string]func() {
+	log, _ := logtest.NewNullLogger()
+	rare := tracing.New(tracing.Deps{Log: log})
+	if err := rare.Configure(config.TracingSpec{SamplingRate: "0.000001"}, func(string) string { return "" }); err != nil {
+		t.Fatal(err)
+	}
+	set := func(off bool, tracer *tracing.Tracer) func() {
+		return func() { s.config.NoTracing, s.tracer = off, tracer }
+	}
+	return map[string]func(){"off": set(true, nil), "default": set(false, tracing.New(tracing.Deps{})), "rare": set(false, rare)}
+}
+
+// BenchmarkTracing is a read of state in each state of tracing.
+func BenchmarkTracing(b *testing.B) {
+	s := start(b, setup{})
+	for name, set := range tracings(b, s) {
+		set()
+		b.Run(name, func(b *testing.B) {
+			serve := handling(b, s, request("GET", "/v1.0/state/st/none", ""))
+			b.ReportAllocs()
+			for range b.N {
+				serve()
+			}
+		})
+	}
+}
+
+// TestWithoutSpansNothingIsAllocated: where no spans are made a call of the API takes as much memory as with tracing
+// switched off, also when it brings a trace.
+func TestWithoutSpansNothingIsAllocated(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector makes pools forget at random")
+	}
+	s := start(t, setup{})
+	states := tracings(t, s)
+	for _, header := range []string{"", "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\ntracestate: a=b\r\n"} {
+		got := map[string]float64{}
+		for name, set := range states {
+			set()
+			raw := strings.Replace(request("GET", "/v1.0/state/st/none", ""), "\r\n", "\r\n"+header, 1)
+			got[name] = testing.AllocsPerRun(100, handling(t, s, raw))
+		}
+		if got["default"] != got["off"] || got["rare"] <= got["off"] {
+			t.Errorf("with header %q: %v allocations", header, got)
+		}
 	}
 }
 

@@ -73,8 +73,8 @@ func bindingRequest(body []byte) (*bindings.Request, error) {
 // addTrace hands the caller's trace on to the component.
 func (c *call) addTrace(request *bindings.Request) {
 	header := &c.ctx.Request.Header
-	if baggage := header.Peek(tracing.BaggageHeader); len(baggage) > 0 {
-		addMetadata(request, tracing.BaggageHeader, string(baggage))
+	if len(header.Peek(tracing.BaggageHeader)) > 0 {
+		addMetadata(request, tracing.BaggageHeader, c.baggage())
 	}
 	parent := header.Peek(tracing.ParentHeader)
 	if !isParent(parent) {

@@ -73,8 +73,8 @@ const tokenHeader = "Dapr-Api-Token"
 // echoTrace gives the caller its trace context back, the all-zero one where it sent none.
 func (c *call) echoTrace() {
 	request, answer := &c.ctx.Request.Header, &c.ctx.Response.Header
-	if baggage := request.Peek(tracing.BaggageHeader); len(baggage) > 0 {
-		answer.SetBytesV("Baggage", baggage)
+	if len(request.Peek(tracing.BaggageHeader)) > 0 {
+		answer.Set("Baggage", c.baggage())
 	}
 	parent := request.Peek(tracing.ParentHeader)
 	if !isParent(parent) {

@@ -28,6 +28,7 @@ func (s *Server) pubsubRoutes() []route {
 func (c *call) publication() pubsub.Publication {
 	p := pubsub.Publication{Topic: c.parameter("topic"), ContentType: string(c.ctx.Request.Header.ContentType()), Metadata: c.metadata()}
 	p.TraceParent, p.TraceState = c.trace()
+	p.Baggage = c.baggage()
 	return p
 }
 

@@ -3,6 +3,7 @@ package http
 import (
 	"bytes"
 	"net"
+	"strconv"
 	"strings"
 
 	"github.com/valyala/fasthttp"
@@ -14,17 +15,17 @@ import (
 
 // traced begins the span of the call and says whether the call goes on: baggage that cannot be read ends it. The span's
 // context takes the place of the caller's in the headers, so that everything that is made of them is within the span.
-// Where no spans are made nothing happens.
+// Where no spans are made no more happens than that baggage is looked at.
 func (c *call) traced() bool {
-	if !c.server.tracer.On() {
-		return true
-	}
 	header := &c.ctx.Request.Header
-	for _, baggage := range header.PeekAll(tracing.BaggageHeader) {
-		if err := tracing.CheckBaggage(borrowed(baggage)); err != nil {
+	if len(header.Peek(tracing.BaggageHeader)) > 0 {
+		if err := tracing.CheckBaggage(c.baggage()); err != nil {
 			c.text(fasthttp.StatusBadRequest, "invalid baggage header: "+err.Error()+"\n")
 			return false
 		}
+	}
+	if !c.server.tracer.On() {
+		return true
 	}
 	state := string(bytes.Join(header.PeekAll(tracing.StateHeader), []byte{','}))
 	c.span = c.server.tracer.Start(tracing.Client, borrowed(header.Peek(tracing.ParentHeader)), state)
@@ -37,6 +38,11 @@ func (c *call) traced() bool {
 		c.describe()
 	}
 	return true
+}
+
+// baggage is the caller's, all values of it.
+func (c *call) baggage() string {
+	return string(bytes.Join(c.ctx.Request.Header.PeekAll(tracing.BaggageHeader), []byte{','}))
 }
 
 // spanHeader is the span's context as headers, none where there is no span.
@@ -65,7 +71,11 @@ func (c *call) describe() {
 		address = host
 	}
 	span.Set("server.address", address)
-	span.Set("server.port", port)
+	if number, err := strconv.Atoi(port); err == nil {
+		span.SetInt("server.port", number)
+	}
+	span.Set("url.scheme", "http")
+	span.Set("user_agent.original", borrowed(c.ctx.UserAgent()))
 	span.Headers(func(yield func(name, value string) bool) {
 		for name, value := range c.ctx.Request.Header.All() {
 			if !yield(borrowed(name), borrowed(value)) {

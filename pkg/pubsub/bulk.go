@@ -100,10 +100,10 @@ func (s *Service) requests(c *component, common *Publication, entries []Entry, r
 		}
 		parent, state := s.entryTrace(common)
 		p := Publication{Topic: common.Topic, Data: entry.Data, ContentType: entry.ContentType, Metadata: merged(common.Metadata, entry.Metadata),
-			TraceParent: parent, TraceState: state}
+			TraceParent: parent, TraceState: state, Baggage: common.Baggage}
 		requests[i] = PublishRequest{Topic: c.settings.TopicPrefix + p.Topic, Data: p.Data, ContentType: p.ContentType, Metadata: p.Metadata}
 		if raw {
-			requests[i].Metadata = p.traced(p.Metadata)
+			requests[i].Metadata = s.raw(&p)
 			continue
 		}
 		event, err := s.envelop(c, &p)

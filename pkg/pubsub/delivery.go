@@ -121,7 +121,7 @@ func (c *consumer) open(m *Message) (*letter, error) {
 	var err error
 	switch {
 	case c.raw:
-		l.body = cloudevent.Wrap(uuid.NewString(), c.wish.Topic, c.wish.PubSub, m.Data)
+		l.body = cloudevent.Wrap(uuid.NewString(), c.wish.Topic, c.wish.PubSub, m.Data, m.Metadata)
 		l.event, err = cloudevent.Parse(l.body)
 	case cloudevent.IsBinaryMode(contentType(m), m.Metadata):
 		l.event = cloudevent.Assemble(m.Data, m.Metadata)
@@ -155,9 +155,10 @@ func contentType(m *Message) string {
 // deliver brings a letter to the application under the inbound policy. While the application cannot be reached the
 // letter waits: that is nobody's failure. The error is a refusal when the application has judged it.
 func (c *consumer) deliver(ctx context.Context, component *component, l *letter) (answer channel.TopicAnswer, err error) {
-	event := channel.TopicEvent{PubSub: c.wish.PubSub, Topic: c.wish.Topic, Path: l.path, Body: l.body, Metadata: l.message.Metadata}
-	if !c.raw {
-		event.TraceParent = parentOf(l.event)
+	event := channel.TopicEvent{PubSub: c.wish.PubSub, Topic: c.wish.Topic, Path: l.path, Body: l.body, Metadata: l.message.Metadata,
+		TraceParent: parentOf(l.event)}
+	if c.service.deps.Tracer.On() {
+		event.TraceParent, event.TraceState, event.Baggage = l.trace()
 	}
 	err = c.reaching(ctx, component, func(ctx context.Context) (err error) {
 		if answer, err = c.to.Deliver(ctx, &event); err == nil && answer.Verdict == channel.Retry {

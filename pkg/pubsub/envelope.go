@@ -28,7 +28,7 @@ func (s *Service) envelop(c *component, p *Publication) ([]byte, error) {
 		return s.complete(c, p, expiration)
 	}
 	e := cloudevent.Envelope{ID: uuid.NewString(), Source: s.deps.AppID, Type: cloudevent.DefaultType, Topic: p.Topic, PubSub: c.name,
-		TraceID: p.TraceParent, TraceParent: p.TraceParent, TraceState: p.TraceState, Time: now, Expiration: expiration,
+		TraceID: p.TraceParent, TraceParent: p.TraceParent, TraceState: p.TraceState, Baggage: s.baggage(p), Time: now, Expiration: expiration,
 		DataContentType: p.ContentType, Data: p.Data}
 	if e.Source == "" {
 		e.Source = cloudevent.DefaultSource
@@ -94,6 +94,9 @@ func (s *Service) complete(c *component, p *Publication, expiration time.Time) (
 	e.SetDefault("traceid", p.TraceParent)
 	e.SetDefault("traceparent", p.TraceParent)
 	e.SetDefault("tracestate", p.TraceState)
+	if baggage := s.baggage(p); baggage != "" {
+		e.SetDefault("baggage", baggage)
+	}
 	if !expiration.IsZero() {
 		e.Set("expiration", expiration.UTC().Format(time.RFC3339))
 	}
@@ -110,17 +113,28 @@ func syntaxError(text []byte, fault error) error {
 	return fault
 }
 
-// traced are the metadata of a raw message: it has no envelope that could carry the trace of its publisher. They are a
-// copy where that has one, since the others belong to the caller.
-func (p *Publication) traced(metadata map[string]string) map[string]string {
-	if p.TraceParent == "" {
-		return metadata
+// raw are the metadata of a raw message: it has no envelope that could carry the trace of its publisher. They are a copy
+// where that has one, since the others belong to the caller.
+func (s *Service) raw(p *Publication) map[string]string {
+	baggage := s.baggage(p)
+	if p.TraceParent == "" && baggage == "" {
+		return p.Metadata
 	}
-	all := make(map[string]string, len(metadata)+2)
-	maps.Copy(all, metadata)
-	all[metadataTraceID] = p.TraceParent
-	if p.TraceState != "" {
-		all[metadataTraceState] = p.TraceState
+	all := make(map[string]string, len(p.Metadata)+3)
+	maps.Copy(all, p.Metadata)
+	for name, value := range map[string]string{metadataTraceID: p.TraceParent, metadataTraceState: p.TraceState, metadataBaggage: baggage} {
+		if value != "" {
+			all[name] = value
+		}
 	}
 	return all
+}
+
+// baggage goes along where spans are made, as the context of the call does. Elsewhere messages are as Dapr's are, which
+// have none.
+func (s *Service) baggage(p *Publication) string {
+	if !s.deps.Tracer.On() {
+		return ""
+	}
+	return p.Baggage
 }

@@ -21,6 +21,8 @@ type Publication struct {
 	Metadata map[string]string
 	// TraceParent and TraceState are the caller's, "" for none.
 	TraceParent, TraceState string
+	// Baggage is what came with the call, "" for none. It goes along where spans are made.
+	Baggage string
 	// Fault is why the transport has no data: the body of the call broke off, was too large or no list of entries. nil
 	// for nothing.
 	Fault error
@@ -34,6 +36,7 @@ const (
 	// The trace of a raw message stands under these.
 	metadataTraceID    = "traceid"
 	metadataTraceState = "tracestate"
+	metadataBaggage    = "baggage"
 )
 
 // Publish hands one message to the broker, in a CloudEvent unless the metadata say rawPayload. Errors are
@@ -54,7 +57,7 @@ func (s *Service) Publish(ctx context.Context, broker string, p *Publication) er
 	}
 	request := PublishRequest{Topic: p.Topic, Data: p.Data, ContentType: p.ContentType, Metadata: p.Metadata}
 	if raw {
-		request.Metadata = p.traced(p.Metadata)
+		request.Metadata = s.raw(p)
 	} else {
 		if request.Data, err = s.envelop(c, p); err != nil {
 			return s.unmade(apierr.PubSubEvent.New(), broker, err)

@@ -90,6 +90,9 @@ func (c *consumer) bulk(path string, letters []*letter, members []int, ids []str
 	for _, i := range members {
 		l := letters[i]
 		entry := channel.BulkEntry{ID: ids[i], Data: l.body, ContentType: cloudevent.ContentType, Metadata: l.message.Metadata}
+		if c.service.deps.Tracer.On() {
+			entry.TraceParent, _, _ = l.trace()
+		}
 		if c.raw {
 			entry.Data, entry.Raw, entry.ContentType = l.message.Data, true, contentType(l.message)
 			if entry.ContentType == "" {

@@ -1,6 +1,7 @@
 package pubsub
 
 import (
+	"cmp"
 	"context"
 	"errors"
 
@@ -26,9 +27,23 @@ type tracedReceiver struct {
 	tracer *tracing.Tracer
 }
 
+// trace is the trace of a message, for its span: that of the event, or else what the broker knows of one. Baggage that
+// cannot be read is left out.
+func (l *letter) trace() (parent, state, baggage string) {
+	known := l.message.Metadata
+	if parent = parentOf(l.event); parent == "" || parent == tracing.ZeroParent {
+		parent = cmp.Or(known[tracing.ParentHeader], known[metadataTraceID], parent)
+	}
+	state = cmp.Or(l.event.Text(tracing.StateHeader), known[metadataTraceState])
+	if baggage = cmp.Or(l.event.Text(tracing.BaggageHeader), known[metadataBaggage]); tracing.CheckBaggage(baggage) != nil {
+		baggage = ""
+	}
+	return parent, state, baggage
+}
+
 // Deliver names the span as the sender of the message.
 func (t tracedReceiver) Deliver(ctx context.Context, event *channel.TopicEvent) (channel.TopicAnswer, error) {
-	span := t.begin(event.TraceParent, event.Topic)
+	span := t.begin(event.TraceParent, event.TraceState, event.Topic)
 	within := *event
 	within.TraceParent = span.Parent()
 	answer, err := t.to.Deliver(ctx, &within)
@@ -37,8 +52,8 @@ func (t tracedReceiver) Deliver(ctx context.Context, event *channel.TopicEvent) 
 }
 
 // begin begins the span of a delivery, in the words and of the kind of Dapr 1.18.
-func (t tracedReceiver) begin(parent, topic string) *tracing.Span {
-	span := t.tracer.Start(tracing.Client, parent, "")
+func (t tracedReceiver) begin(parent, state, topic string) *tracing.Span {
+	span := t.tracer.Start(tracing.Client, parent, state)
 	if span.Recording() {
 		span.Name("pubsub/" + topic)
 		span.Topic(topic, "process")
@@ -51,10 +66,13 @@ type tracedBulkReceiver struct {
 	to bulkReceiver
 }
 
-// DeliverBulk has one span, which begins a trace: the messages belong to many.
+// DeliverBulk has one span, which begins a trace and is linked to those of the messages: they belong to many.
 func (t tracedBulkReceiver) DeliverBulk(ctx context.Context, events *channel.BulkTopicEvent) ([]channel.TopicAnswer, error) {
-	span := t.begin("", events.Topic)
+	span := t.begin("", "", events.Topic)
 	span.SetInt("messaging.batch.message_count", len(events.Entries))
+	for i := range events.Entries {
+		span.Link(events.Entries[i].TraceParent)
+	}
 	within := *events
 	within.TraceParent = span.Parent()
 	answers, err := t.to.DeliverBulk(ctx, &within)

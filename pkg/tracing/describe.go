@@ -38,6 +38,7 @@ func (s *Span) Topic(topic, operation string) {
 	s.Set("messaging.destination_kind", "topic")
 	s.Set("messaging.destination.name", topic)
 	s.Set("messaging.operation.type", operation)
+	s.Set("messaging.operation.name", operation)
 }
 
 // Call names the span of a service invocation and describes it: id is the application, method the path.

@@ -30,7 +30,7 @@ func otlpSpan(s *trace.SpanData) *tracepb.Span {
 		TraceId: s.TraceID[:], SpanId: s.SpanID[:], Flags: uint32(s.TraceOptions), Name: s.Name,
 		Kind:              tracepb.Span_SPAN_KIND_CLIENT,
 		StartTimeUnixNano: uint64(s.StartTime.UnixNano()), EndTimeUnixNano: uint64(s.EndTime.UnixNano()),
-		DroppedAttributesCount: uint32(s.DroppedAttributeCount), Status: &tracepb.Status{},
+		DroppedAttributesCount: uint32(s.DroppedAttributeCount), DroppedLinksCount: uint32(s.DroppedLinkCount), Status: &tracepb.Status{},
 	}
 	if s.SpanKind == trace.SpanKindServer {
 		span.Kind = tracepb.Span_SPAN_KIND_SERVER
@@ -43,6 +43,9 @@ func otlpSpan(s *trace.SpanData) *tracepb.Span {
 	if s.Tracestate != nil {
 		var format tracecontext.HTTPFormat
 		_, span.TraceState = format.SpanContextToHeaders(s.SpanContext)
+	}
+	for _, link := range s.Links {
+		span.Links = append(span.Links, &tracepb.Span_Link{TraceId: link.TraceID[:], SpanId: link.SpanID[:]})
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.Attributes)) {
 		span.Attributes = append(span.Attributes, attribute(name, s.Attributes[name]))

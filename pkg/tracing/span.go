@@ -62,6 +62,17 @@ func (s *Span) SetInt(key string, value int) {
 	}
 }
 
+// Link names another trace that the span belongs to: 32 at most.
+func (s *Span) Link(parent string) {
+	if !s.Recording() || parent == "" || parent == ZeroParent {
+		return
+	}
+	var format tracecontext.HTTPFormat
+	if to, ok := format.SpanContextFromHeaders(parent, ""); ok {
+		s.span.AddLink(trace.Link{TraceID: to.TraceID, SpanID: to.SpanID, Type: trace.LinkTypeParent})
+	}
+}
+
 // text is a copy of bounded length that is UTF-8, as exporters need.
 func text(value string) string {
 	return strings.ToValidUTF8(strings.Clone(value[:min(len(value), longestText)]), "\uFFFD")

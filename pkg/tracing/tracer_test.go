@@ -380,3 +380,44 @@ func BenchmarkSampled(b *testing.B) {
 	}
 	tracer.Close(b.Context())
 }
+
+// TestOffAllocatesNothing: what every call does where no spans are made.
+func TestOffAllocatesNothing(t *testing.T) {
+	var none *Tracer
+	for name, tracer := range map[string]*Tracer{"nil": none, "default": New(Deps{})} {
+		if n := testing.AllocsPerRun(100, func() {
+			span := tracer.Start(Client, sampled, "a=b")
+			span.Name("n")
+			span.Set("k", "v")
+			span.EndHTTP(200)
+		}); n != 0 {
+			t.Errorf("%s: %v allocations", name, n)
+		}
+	}
+}
+
+// FuzzStart: whatever comes as a context, what goes on is one that everybody reads, in the trace that came where one can
+// be read of version 00.
+func FuzzStart(f *testing.F) {
+	for _, parent := range []string{"", sampled, unsampled, ZeroParent, "01" + sampled[2:] + "-more", sampled + "-", "ff" + sampled[2:], "00-x", "\xff"} {
+		f.Add(parent, "a=b,c=d")
+	}
+	f.Add(sampled, "a=b,,=,c@d=\x00")
+	f.Add(sampled, strings.Repeat("a=b,", 200))
+	tracer := New(Deps{})
+	tracer.sampler = sampler(1)
+	f.Fuzz(func(t *testing.T, parent, state string) {
+		span := tracer.Start(Server, parent, state)
+		binary, ok := Binary(span.Parent())
+		if again, _ := Parent(binary); !ok || again != span.Parent() || span.Parent() == ZeroParent {
+			t.Errorf("%q became %q", parent, span.Parent())
+		}
+		if len(span.State()) > 512 || strings.ContainsFunc(span.State(), func(r rune) bool { return r < ' ' || r > '~' }) {
+			t.Errorf("state %q became %q", state, span.State())
+		}
+		if came, ok := Binary(parent); ok && came[2:18] != strings.Repeat("\x00", 16) && came[19:27] != strings.Repeat("\x00", 8) && binary[2:18] != came[2:18] {
+			t.Errorf("%q became %q", parent, span.Parent())
+		}
+		span.End(nil)
+	})
+}
