@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -73,21 +74,36 @@ func (c *cluster) ask(ctx context.Context, question func() error) error {
 	if err := c.open(ctx); err != nil {
 		return err
 	}
-	told := ""
+	told := map[string]bool{}
 	for try, pause := 1, operatorPause; ; try, pause = try+1, min(2*pause, operatorMost) {
 		err := question()
-		if err == nil || c.started || try == operatorTries || ctx.Err() != nil {
+		switch {
+		case err != nil && c.started && (c.client.Lost() || ctx.Err() != nil):
+			return errAway
+		case err == nil && len(told) > 0:
+			c.log.Info("the operator answers, the start goes on")
+			return nil
+		case err == nil || c.started || ctx.Err() != nil:
 			return err
+		case try == operatorTries:
+			return fmt.Errorf("given up after %d tries: %w", try, err)
 		}
-		if err.Error() != told {
-			told = err.Error()
-			c.log.Warnf("the start waits for the operator: %s", told)
+		if cause := strings.Map(withoutDigits, err.Error()); !told[cause] { // ports of connections differ from try to try
+			told[cause] = true
+			c.log.Warnf("the start waits for the operator, which is asked up to %d times: %s", operatorTries, err)
 		}
 		select {
 		case <-ctx.Done():
 		case <-time.After(pause):
 		}
 	}
+}
+
+func withoutDigits(r rune) rune {
+	if '0' <= r && r <= '9' {
+		return -1
+	}
+	return r
 }
 
 func (c *cluster) watch(ctx context.Context, _ logrus.FieldLogger, _ time.Duration) watching {

@@ -3,6 +3,7 @@ package runtime
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -107,9 +108,12 @@ func (l *reloader) reload(ctx context.Context, again bool) {
 
 // settled logs an error once; without one what was said before may be said again.
 func (l *reloader) settled(what, format string, err error) bool {
-	if err == nil {
+	switch {
+	case err == nil:
 		delete(l.told, what)
 		return true
+	case errors.Is(err, errAway):
+		return false
 	}
 	if text := fmt.Sprintf(format, err); l.told[what] != text {
 		l.told[what] = text

@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -9,9 +10,13 @@ import (
 	"github.com/daprd/daprd/pkg/config"
 )
 
+// errAway is a source that cannot be asked now: what watches it has told, or is at its end.
+var errAway = errors.New("the source is away")
+
 // source is where resources and the Configuration come from.
 type source interface {
-	// configuration gives the one that --config names, over the defaults.
+	// configuration gives the one that --config names, over the defaults. It and resources may fail with errAway once
+	// changes are watched.
 	configuration(ctx context.Context) (*config.Configuration, error)
 	resources(ctx context.Context) (*config.Resources, error)
 	// watch begins to look for changes; an interval is the longest that one goes unseen.

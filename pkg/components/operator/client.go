@@ -10,6 +10,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/keepalive"
@@ -30,6 +31,9 @@ const (
 	// more often than every five minutes.
 	pingAfter   = 6 * time.Minute
 	pingTimeout = 20 * time.Second
+	// reconnectAfter is the longest pause before a connection is tried again: what waits for the operator does not wait
+	// for long after it is back.
+	reconnectAfter = 5 * time.Second
 )
 
 // Settings say which operator is asked, and for whom.
@@ -58,7 +62,9 @@ func New(settings Settings) (*Client, error) {
 	}
 	conn, err := grpc.NewClient("passthrough:///"+settings.Address, grpc.WithTransportCredentials(settings.Credentials),
 		grpc.WithDisableServiceConfig(), grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxList)),
-		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pingAfter, Timeout: pingTimeout}))
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pingAfter, Timeout: pingTimeout}),
+		grpc.WithConnectParams(grpc.ConnectParams{MinConnectTimeout: callTimeout,
+			Backoff: backoff.Config{BaseDelay: firstPause, Multiplier: pauseGrowth, Jitter: 0.2, MaxDelay: reconnectAfter}}))
 	if err != nil {
 		return nil, fmt.Errorf("error creating operator client: %w", err)
 	}

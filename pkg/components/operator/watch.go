@@ -50,51 +50,76 @@ func receive[T any](s grpc.ServerStreamingClient[T], err error) (stream, error) 
 func (c *Client) Watch(ctx context.Context) {
 	namespace := c.settings.Namespace
 	var wait sync.WaitGroup
-	for _, open := range []func() (stream, error){
-		func() (stream, error) {
+	for kind, open := range map[string]func() (stream, error){
+		"Component": func() (stream, error) {
 			return receive(c.api.ComponentUpdate(ctx, &operatorv1.ComponentUpdateRequest{Namespace: namespace, PodName: c.settings.Pod}))
 		},
-		func() (stream, error) {
+		"Subscription": func() (stream, error) {
 			return receive(c.api.SubscriptionUpdate(ctx, &operatorv1.SubscriptionUpdateRequest{Namespace: namespace}))
 		},
-		func() (stream, error) {
+		"HTTPEndpoint": func() (stream, error) {
 			return receive(c.api.HTTPEndpointUpdate(ctx, &operatorv1.HTTPEndpointUpdateRequest{Namespace: namespace}))
 		},
-		func() (stream, error) {
+		"Configuration": func() (stream, error) {
 			return receive(c.api.ConfigurationUpdate(ctx, &operatorv1.ConfigurationUpdateRequest{Namespace: namespace}))
 		},
-		func() (stream, error) {
+		"Resiliency": func() (stream, error) {
 			return receive(c.api.ResiliencyUpdate(ctx, &operatorv1.ResiliencyUpdateRequest{Namespace: namespace}))
 		},
 	} {
-		wait.Go(func() { c.follow(ctx, open) })
+		wait.Go(func() { c.follow(ctx, kind, open) })
 	}
 	wait.Wait()
 }
 
-// follow hears one stream until ctx ends, or the operator does not know it.
-func (c *Client) follow(ctx context.Context, open func() (stream, error)) {
+// follow hears the stream of a kind until ctx ends, or the operator does not know it.
+func (c *Client) follow(ctx context.Context, kind string, open func() (stream, error)) {
+	told := ""
 	for pause := firstPause; ; pause = min(time.Duration(float64(pause)*pauseGrowth), longestPause) {
-		next, err := open()
-		if err == nil {
-			c.stands()
-		}
-		for err == nil {
-			if err = next(); err == nil {
-				pause = firstPause
-				c.tell()
-			}
-		}
-		if ctx.Err() != nil || status.Code(err) == codes.Unimplemented {
+		opened := time.Now()
+		err := c.hear(open)
+		switch {
+		case ctx.Err() != nil || status.Code(err) == codes.Unimplemented:
 			return
+		case !refused(err):
+			c.isLost(err)
+		case told != err.Error():
+			told = err.Error()
+			c.settings.Log.Warnf("the operator refuses the stream of kind %s: %s; changes of that kind are seen late", kind, err)
 		}
-		c.isLost(err)
+		if time.Since(opened) > longestPause {
+			pause = firstPause // it stood
+		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-time.After(pause/2 + rand.N(pause)):
 		}
 	}
+}
+
+// hear opens a stream and hears it until it is lost.
+func (c *Client) hear(open func() (stream, error)) error {
+	next, err := open()
+	if err != nil {
+		return err
+	}
+	c.stands()
+	for {
+		if err := next(); err != nil {
+			return err
+		}
+		c.tell()
+	}
+}
+
+// refused says whether an operator that is there does not want to: to be asked again changes little.
+func refused(err error) bool {
+	switch status.Code(err) {
+	case codes.PermissionDenied, codes.Unauthenticated, codes.InvalidArgument, codes.FailedPrecondition, codes.NotFound:
+		return true
+	}
+	return false
 }
 
 // tell has the next Next return at once.
@@ -123,6 +148,13 @@ func (c *Client) isLost(err error) {
 		c.settings.Log.Warnf("Error from operator stream: %s; changes of resources are seen late until it is back", err)
 	}
 	c.watch.lost = err.Error()
+}
+
+// Lost says whether the streams are lost, which the log has told.
+func (c *Client) Lost() bool {
+	c.watch.mu.Lock()
+	defer c.watch.mu.Unlock()
+	return c.watch.lost != ""
 }
 
 // Next returns true when something may have changed, false when the interval is over without a change, or ctx has ended.
