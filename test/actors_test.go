@@ -8,9 +8,13 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	goredis "github.com/go-redis/redis/v8"
 	"github.com/google/go-cmp/cmp"
@@ -21,6 +25,7 @@ import (
 
 	"github.com/daprd/daprd/pkg/components/redis/redistest"
 	runtimev1 "github.com/daprd/daprd/pkg/proto/runtime/v1"
+	"github.com/daprd/daprd/pkg/runtime"
 	"github.com/daprd/daprd/pkg/runtime/runtimetest"
 )
 
@@ -494,4 +499,110 @@ func TestActorStream(t *testing.T) {
 	eventually(t, "the type is gone with its stream", func() bool {
 		return strings.Contains(string(get(t, s.URL("/v1.0/metadata"))), `"hostReady":false`)
 	})
+}
+
+// TestActorStoreComes: without a store for its state nothing is hosted, and calls say why; when the store comes the types
+// are hosted, when it goes the actors leave.
+func TestActorStoreComes(t *testing.T) {
+	runtimetest.Isolate(t)
+	app := newActorApp(t, `{"entities":["T"]}`)
+	app.live(t)
+	dir := t.TempDir()
+	manifest := filepath.Join(dir, "store.yaml")
+	s := runtimetest.Start(t, "myapp", appOn(app.application), func(c *runtime.Config) { c.ResourcesPaths = []string{dir} })
+	if !s.Log.Contains("failed to init actors: no actor state store defined") {
+		t.Error("the trace's warning is missing")
+	}
+	refused := func() bool {
+		code, body, _ := callAPI(t, "POST", s.URL("/v1.0/actors/T/1/method/m"), "{}")
+		return code == 500 && strings.Contains(body, "ERR_ACTOR_RUNTIME_NOT_FOUND") && strings.Contains(body, "actorStateStore")
+	}
+	eventually(t, "calls say that there is no store", refused)
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(manifest, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(memoryActors)
+	eventually(t, "the types are hosted", func() bool {
+		code, _, _ := callAPI(t, "POST", s.URL("/v1.0/actors/T/1/method/m"), "{}")
+		return code == 200
+	})
+	if err := os.Remove(manifest); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the store has gone", refused)
+	eventually(t, "the actor has left", func() bool {
+		return slices.ContainsFunc(app.requests(), func(r actorRequest) bool { return r.Line == "DELETE /actors/T/1" })
+	})
+}
+
+// TestActorAppDies: an application that is killed in the middle of a turn fails that call, and no later one.
+func TestActorAppDies(t *testing.T) {
+	runtimetest.Isolate(t)
+	app := newActorApp(t, `{"entities":["T"]}`)
+	begun := make(chan struct{}, 1)
+	app.method = func(w http.ResponseWriter, r *http.Request, _, method string, body []byte) {
+		if method == "hang" {
+			begun <- struct{}{}
+			<-r.Context().Done()
+			return
+		}
+		_, _ = w.Write(body)
+	}
+	s := startActors(t, app, runtimetest.Manifests(t, memoryActors))
+	result := make(chan string, 1)
+	go func() {
+		code, body, _ := callAPI(t, "POST", s.URL("/v1.0/actors/T/1/method/hang"), "{}")
+		result <- fmt.Sprint(code, " ", body)
+	}()
+	<-begun
+	app.die()
+	if got := <-result; !strings.HasPrefix(got, `500 {"errorCode":"ERR_ACTOR_INVOKE_METHOD"`) {
+		t.Errorf("the call in the middle: %s", got)
+	}
+	// The next call waits for the application, as it does for a host that moves.
+	go func() {
+		code, body, _ := callAPI(t, "POST", s.URL("/v1.0/actors/T/1/method/m"), "{}")
+		result <- fmt.Sprint(code, " ", body)
+	}()
+	app.live(t)
+	if got := <-result; got != "200 {}" {
+		t.Errorf("the next call: %s", got)
+	}
+}
+
+// TestActorHealth: an application that says that it is ill hosts nothing, until it is well again.
+func TestActorHealth(t *testing.T) {
+	runtimetest.Isolate(t)
+	app := newActorApp(t, `{"entities":["T"]}`)
+	var ill atomic.Bool
+	inner := app.handler
+	app.handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.URL.Path != "/healthz":
+			inner.ServeHTTP(w, r)
+		case ill.Load():
+			w.WriteHeader(http.StatusInternalServerError)
+		}
+	})
+	s := startActors(t, app, runtimetest.Manifests(t, memoryActors), func(c *runtime.Config) {
+		c.AppHealth = &runtime.AppHealth{Path: "/healthz", Interval: 20 * time.Millisecond, Timeout: 10 * time.Second, Threshold: 1}
+	})
+	if code, body, _ := callAPI(t, "POST", s.URL("/v1.0/actors/T/1/method/m"), "{}"); code != 200 {
+		t.Fatalf("%d %s", code, body)
+	}
+	hosts := func(ready string) func() bool {
+		return func() bool {
+			return strings.Contains(string(get(t, s.URL("/v1.0/metadata"))), `"hostReady":`+ready)
+		}
+	}
+	ill.Store(true)
+	eventually(t, "nothing is hosted", hosts("false"))
+	ill.Store(false)
+	eventually(t, "the types are hosted again", hosts("true"))
+	if code, body, _ := callAPI(t, "POST", s.URL("/v1.0/actors/T/1/method/m"), "{}"); code != 200 {
+		t.Errorf("%d %s", code, body)
+	}
 }

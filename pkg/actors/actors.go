@@ -74,9 +74,9 @@ type Service struct {
 	// left is closed when the sidecar is about to end.
 	left      chan struct{}
 	leaveOnce sync.Once
-	// announcing is held while the table is told.
+	// announcing is held while it is found out what the table is to be told.
 	announcing sync.Mutex
-	announced  []string
+	announced  announcement
 	hosting    atomic.Bool
 	background sync.WaitGroup
 }
@@ -86,6 +86,8 @@ func New(deps Deps) *Service {
 	s := &Service{deps: deps, log: deps.Log, left: make(chan struct{})}
 	s.alive, s.kill = context.WithCancel(context.Background())
 	s.kinds.Store(&map[string]*kind{})
+	s.announced = announcement{cancel: func() {}, done: make(chan struct{})}
+	close(s.announced.done)
 	return s
 }
 

@@ -115,6 +115,8 @@ func (c *call) attempt(ctx context.Context, table Table) error {
 	}
 	owner, err := table.Owner(ctx, c.actorType, c.actorID, c.enter)
 	switch {
+	case errors.Is(err, placement.ErrNoHost) && s.hosts(c.actorType) && s.deps.State.ActorStoreReady() != nil:
+		return apierr.ActorRuntimeNotFound.New(s.deps.State.ActorStoreReady())
 	case err != nil:
 		return err
 	case owner.Local:

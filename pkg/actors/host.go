@@ -165,20 +165,49 @@ func (s *Service) hosted() []string {
 	return types
 }
 
-// announce tells the table what is hosted, if that is something else than it knows.
+// announcement is what the table was told last, or is being told.
+type announcement struct {
+	types  []string
+	cancel context.CancelFunc
+	// done is closed when the table knows, or has given up.
+	done chan struct{}
+}
+
+// announce tells the table what is hosted, if that is something else than it was told, and waits until it knows, or ctx
+// ends; it goes on in the background then. What is told meanwhile takes the place of it.
 func (s *Service) announce(ctx context.Context) {
-	s.announcing.Lock()
-	defer s.announcing.Unlock()
 	table, ok := s.deps.Table.Load()
-	types := s.hosted()
-	if !ok || slices.Equal(types, s.announced) {
+	if !ok {
 		return
 	}
-	s.announced = types
-	defer func() { s.hosting.Store(len(types) > 0) }()
-	if err := table.Announce(ctx, types); err != nil && ctx.Err() == nil {
-		s.log.Warnf("placement could not be told of the actor types %v: %s", types, err)
+	s.announcing.Lock()
+	types := s.hosted()
+	if !slices.Equal(types, s.announced.types) {
+		s.tell(table, types)
 	}
+	done := s.announced.done
+	s.announcing.Unlock()
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
+}
+
+// tell begins to tell the table, when what it was told before is over. s.announcing is held.
+func (s *Service) tell(table Table, types []string) {
+	s.announced.cancel()
+	<-s.announced.done
+	telling, cancel := context.WithCancel(s.alive)
+	next := announcement{types, cancel, make(chan struct{})}
+	s.announced = next
+	s.background.Go(func() {
+		defer close(next.done)
+		if err := table.Announce(telling, types); err == nil {
+			s.hosting.Store(len(types) > 0)
+		} else if telling.Err() == nil {
+			s.log.Warnf("placement could not be told of the actor types %v: %s", types, err)
+		}
+	})
 }
 
 // Hosting says whether types are announced.

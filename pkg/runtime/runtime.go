@@ -221,6 +221,9 @@ func (r *Runtime) end(stages []started) error {
 	r.block()
 	ctx, cancel := within(r.cfg.Grace)
 	defer cancel()
+	if _, ok := r.state.ActorStore(); ok {
+		r.log.Info("Shutting down actor")
+	}
 	r.log.Info("dapr shutting down.")
 	r.health.SetOutbound(false)
 	r.log.Info("Stopping Dapr APIs")
