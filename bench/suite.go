@@ -139,7 +139,7 @@ func (s *suite) inits() error {
 }
 
 func (s *suite) table(ctx context.Context) error {
-	if err := s.fill(); err != nil {
+	if err := fill(s.callee); err != nil {
 		return err
 	}
 	both, one := []*sidecar{s.caller, s.callee}, []*sidecar{s.callee}
@@ -159,6 +159,11 @@ func (s *suite) table(ctx context.Context) error {
 	}
 	if err := s.secured(ctx); err != nil {
 		return err
+	}
+	for _, o := range observations {
+		if err := s.observed(ctx, o); err != nil {
+			return err
+		}
 	}
 	for _, p := range publications {
 		if err := s.published(ctx, p); err != nil {
@@ -194,9 +199,9 @@ func (s *suite) row(ctx context.Context, c scenario) error {
 }
 
 // fill puts the value that state get reads.
-func (s *suite) fill() error {
+func fill(into *sidecar) error {
 	body := fmt.Sprintf(`[{"key":"key","value":"%s"}]`, strings.Repeat("x", bodySize-2))
-	response, err := http.Post(s.callee.url("/v1.0/state/store"), "application/json", strings.NewReader(body))
+	response, err := http.Post(into.url("/v1.0/state/store"), "application/json", strings.NewReader(body))
 	if err != nil {
 		return err
 	}
