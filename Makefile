@@ -27,11 +27,12 @@ build: $(BINARIES:%=$(BIN)/%) ## build bin/daprd and the parts of the control pl
 $(BIN)/%: $(SOURCES)
 	CGO_ENABLED=0 $(GO) build -tags '$(TAGS)' -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/$*
 
-# The modules of the SDKs and of the collector test the binary, which Go's test cache does not see.
+# The modules of the SDKs, of the collector and of the chart test binaries, which Go's test cache does not see.
 test: services ## install and start what the tests need, then run them all with the race detector
 	$(GO) test -race -timeout 15m $(PACKAGES)
 	cd test/sdk && $(GO) test -count=1 -timeout 10m ./...
 	cd test/otel && $(GO) test -count=1 -timeout 10m ./...
+	cd test/chart && $(GO) test -count=1 -timeout 10m ./...
 
 race: test ## the same as test: the race detector is always on
 

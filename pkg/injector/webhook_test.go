@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"encoding/json"
 	"flag"
+	"fmt"
 	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -415,6 +417,36 @@ func TestTable(t *testing.T) {
 		if row.Meaning == "" || row.Allowed == "" || row.Default == "" {
 			t.Errorf("%+v lacks something", row)
 		}
+	}
+}
+
+// TestDocuments: the table of the documentation is the table.
+func TestDocuments(t *testing.T) {
+	var table strings.Builder
+	table.WriteString("| annotation | default | takes | meaning |\n|---|---|---|---|\n")
+	for _, row := range injector.Annotations() {
+		meaning := row.Meaning
+		if row.Instead != "" {
+			meaning += "; out of date, write " + row.Instead
+		}
+		fmt.Fprintf(&table, "| `%s` | %s | %s | %s |\n", row.Name, row.Default, strings.NewReplacer("<", "&lt;", ">", "&gt;").Replace(row.Allowed), meaning)
+	}
+	const path = "../../docs/kubernetes.md"
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	of := regexp.MustCompile(`(?s)\| annotation \| default \| takes \| meaning \|\n.*?\n\n`)
+	want := of.ReplaceAllLiteralString(string(text), table.String()+"\n")
+	if *update {
+		if err := os.WriteFile(path, []byte(want), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	} else if diff := cmp.Diff(want, string(text)); diff != "" {
+		t.Error("-want +got (-update rewrites the file):\n" + diff)
+	}
+	if !strings.Contains(want, "`dapr.io/`") || !strings.Contains(want, "| `enabled` |") {
+		t.Error("the table is not there")
 	}
 }
 
