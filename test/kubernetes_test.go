@@ -121,7 +121,10 @@ func TestOperatorAway(t *testing.T) {
 // who it is. A sidecar that still waits can be ended.
 func TestOperatorRefused(t *testing.T) {
 	c := startClusterOf(t, "default", map[string]string{"dapr.io/app-id": "dapr-operator"})
+	c.operator.shut()
 	p := newMesh(t).launch(t, "nodeapp", c.flags(t, "nodeapp")...)
+	p.awaits(t, "the start waits for the operator")
+	c.operator.open() // what comes is told of although it has been told that nobody was there
 	p.awaits(t, "the certificate shown is not that of spiffe://cluster.local/ns/dapr-system/dapr-operator: it is that of spiffe://public/ns/default/dapr-operator")
 	p.stops(t)
 	if callers, _ := c.operator.asked(); callers != nil {

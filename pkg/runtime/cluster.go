@@ -2,14 +2,17 @@ package runtime
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"os"
-	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sirupsen/logrus"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/status"
 
 	"github.com/daprd/daprd/pkg/components/operator"
 	"github.com/daprd/daprd/pkg/config"
@@ -32,6 +35,8 @@ type cluster struct {
 	client *operator.Client
 	// started says that a failure is no longer waited out.
 	started bool
+	// stranger says why the last who answered is not the operator, "" if it is.
+	stranger atomic.Pointer[string]
 }
 
 // open makes the client; the sidecar shows the operator who it is.
@@ -47,10 +52,25 @@ func (c *cluster) open(ctx context.Context) error {
 	}
 	m := c.cfg.MTLS
 	who := security.Peer{TrustDomain: m.ControlPlaneTrustDomain, Namespace: m.ControlPlaneNamespace, AppID: "dapr-operator"}
+	show := c.identity.ClientConfig(who)
+	show.VerifyConnection = c.noting(show.VerifyConnection)
 	client, err := operator.New(operator.Settings{Address: c.cfg.Cluster.OperatorAddress, Namespace: c.namespace(), Pod: c.cfg.PodName,
-		Credentials: credentials.NewTLS(c.identity.ClientConfig(who)), Log: c.log})
+		Credentials: credentials.NewTLS(show), Log: c.log})
 	c.client = client
 	return err
+}
+
+// noting keeps what verify says, which the errors of gRPC hold as a part of their texts alone.
+func (c *cluster) noting(verify func(tls.ConnectionState) error) func(tls.ConnectionState) error {
+	return func(state tls.ConnectionState) error {
+		err := verify(state)
+		why := ""
+		if err != nil {
+			why = err.Error()
+		}
+		c.stranger.Store(&why)
+		return err
+	}
 }
 
 func (c *cluster) configuration(ctx context.Context) (found *config.Configuration, err error) {
@@ -88,7 +108,7 @@ func (c *cluster) ask(ctx context.Context, question func() error) error {
 		case try == operatorTries:
 			return fmt.Errorf("given up after %d tries: %w", try, err)
 		}
-		if cause := strings.Map(withoutDigits, err.Error()); !told[cause] { // ports of connections differ from try to try
+		if cause := c.cause(err); !told[cause] {
 			told[cause] = true
 			c.log.Warnf("the start waits for the operator, which is asked up to %d times: %s", operatorTries, err)
 		}
@@ -99,11 +119,15 @@ func (c *cluster) ask(ctx context.Context, question func() error) error {
 	}
 }
 
-func withoutDigits(r rune) rune {
-	if '0' <= r && r <= '9' {
-		return -1
+// cause is what is told once: nobody is there, whatever becomes of the connections; another is; or what the operator says.
+func (c *cluster) cause(err error) string {
+	if code := status.Code(err); code != codes.Unavailable && code != codes.DeadlineExceeded {
+		return err.Error()
 	}
-	return r
+	if stranger := c.stranger.Load(); stranger != nil {
+		return *stranger
+	}
+	return ""
 }
 
 func (c *cluster) watch(ctx context.Context, _ logrus.FieldLogger, _ time.Duration) watching {
