@@ -58,8 +58,9 @@ func (p *Process) Run(stdout, stderr io.Writer) int {
 
 func untilSignal(run func(context.Context) error, logs *logging.Logs) error {
 	signals := make(chan os.Signal, 2)
+	// They are not given back: one that comes when the work has ended, but the process has not, would kill it and take
+	// the place of the exit code.
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	defer signal.Stop(signals)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	done := make(chan error, 1)

@@ -9,12 +9,9 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	logtest "github.com/sirupsen/logrus/hooks/test"
-	"go.uber.org/goleak"
 
 	"github.com/daprd/daprd/pkg/process"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // TestTogether: one part that fails ends the others, and its error is what is told.
 func TestTogether(t *testing.T) {
