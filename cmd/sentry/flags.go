@@ -1,8 +1,6 @@
 package main
 
 import (
-	"strings"
-
 	"github.com/spf13/pflag"
 
 	"github.com/daprd/daprd/pkg/process"
@@ -15,11 +13,10 @@ const about = "sentry is the certificate authority of a mesh: it signs the certi
 type flags struct {
 	set *pflag.FlagSet
 
-	cfg      sentry.Config
-	mode     string
-	asJSON   bool
-	version  bool
-	notInUse []string
+	cfg     sentry.Config
+	mode    string
+	asJSON  bool
+	version bool
 }
 
 // parse reads the arguments without the program's name, and the environment through getenv.
@@ -28,7 +25,8 @@ func parse(arguments []string, getenv func(string) string) (*flags, *process.Usa
 	if misuse := process.Parse(f.set, about, arguments); misuse != nil {
 		return nil, misuse
 	}
-	for name, port := range map[string]int{"port": f.cfg.Port, "healthz-port": f.cfg.HealthPort, "metrics-port": f.cfg.MetricsPort} {
+	for name, port := range map[string]int{"port": f.cfg.Port, "healthz-port": f.cfg.HealthPort, "metrics-port": f.cfg.MetricsPort,
+		"oidc-server-listen-port": f.cfg.OIDC.Port} {
 		if err := process.CheckPort(name, port); err != nil {
 			return nil, process.Misuse(f.set, about, err)
 		}
@@ -41,11 +39,6 @@ func parse(arguments []string, getenv func(string) string) (*flags, *process.Usa
 	if f.cfg.Mode == sentry.Standalone && !f.set.Changed("config") {
 		f.cfg.Configuration = "" // the default is the name of a resource in Kubernetes, no file
 	}
-	f.set.Visit(func(flag *pflag.Flag) {
-		if later(flag.Name) && flag.Value.String() != "false" {
-			f.notInUse = append(f.notInUse, "--"+flag.Name)
-		}
-	})
 	return f, nil
 }
 
@@ -81,23 +74,27 @@ func newFlags(getenv func(string) string) *flags {
 	s.StringVar(&c.LogLevel, "log-level", "info", "what is logged: debug, info, warn, error, fatal")
 	s.BoolVar(&f.asJSON, "log-as-json", false, "log in JSON, one object a line")
 	s.BoolVar(&f.version, "version", false, "print the version")
-	f.later()
+	f.tokens()
 	return f
 }
 
-// later are flags of Dapr's whose feature is not here yet: tokens beside certificates, and who publishes their keys.
-func (f *flags) later() {
-	for _, name := range []string{"jwt-enabled", "oidc-enabled", "oidc-server-tls-enabled"} {
-		f.set.Bool(name, false, "")
-	}
-	for _, name := range []string{"jwt-key-filename", "jwks-filename", "jwt-issuer", "jwt-signing-algorithm", "jwt-key-id", "jwt-ttl",
-		"oidc-server-listen-port", "oidc-server-listen-address", "oidc-jwks-uri", "oidc-path-prefix", "oidc-allowed-hosts"} {
-		f.set.String(name, "", "")
-	}
-	f.set.VisitAll(func(flag *pflag.Flag) { flag.Hidden = later(flag.Name) })
-}
-
-// later says whether a flag is one of those.
-func later(name string) bool {
-	return strings.HasPrefix(name, "jw") || strings.HasPrefix(name, "oidc-")
+// tokens are the flags of JWT-SVIDs, and of how others learn of their keys.
+func (f *flags) tokens() {
+	s, j, o := f.set, &f.cfg.JWT, &f.cfg.OIDC
+	s.BoolVar(&j.Enabled, "jwt-enabled", false, "give JWTs beside certificates")
+	s.StringVar(&j.KeyFile, "jwt-key-filename", sentry.DefaultTokenKeyFile, "the file of the key of JWTs in the folder of the trust bundle")
+	s.StringVar(&j.SetFile, "jwks-filename", sentry.DefaultTokenSetFile, "the file of the JSON Web Key Set in it")
+	s.StringVar(&j.Issuer, "jwt-issuer", "", "the issuer that JWTs name; empty for none")
+	s.StringVar(&j.Algorithm, "jwt-signing-algorithm", sentry.DefaultTokenAlgorithm, "how JWTs are signed: RS, PS or ES with 256, 384 or 512, or EdDSA")
+	s.StringVar(&j.KeyID, "jwt-key-id", "", "the name of the key; empty for its thumbprint. A key with a name is never replaced")
+	s.DurationVar(&j.TTL, "jwt-ttl", sentry.DefaultTokenTTL, "how long a JWT is valid")
+	s.BoolVar(&o.Enabled, "oidc-enabled", false, "tell of the keys of JWTs as OpenID Connect does")
+	s.StringVar(&o.ListenAddress, "oidc-server-listen-address", "", "the address of that; empty for all interfaces")
+	s.IntVar(&o.Port, "oidc-server-listen-port", sentry.DefaultOIDCPort, "the port of that")
+	s.BoolVar(&o.TLS, "oidc-server-tls-enabled", true, "serve it over TLS")
+	s.StringVar(&o.CertificateFile, "oidc-server-tls-cert-file", "", "the file of its certificate; empty for sentry's own")
+	s.StringVar(&o.KeyFile, "oidc-server-tls-key-file", "", "the file of the key of that")
+	s.StringVar(&o.SetURL, "oidc-jwks-uri", "", "where the key set is; empty for this server")
+	s.StringVar(&o.PathPrefix, "oidc-path-prefix", "", "what stands before the paths")
+	s.StringSliceVar(&o.AllowedHosts, "oidc-allowed-hosts", nil, "the names under which it may be asked; empty for all")
 }

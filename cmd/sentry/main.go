@@ -19,7 +19,7 @@ func run(arguments []string, stdout, stderr io.Writer) int {
 	if misuse != nil {
 		return misuse.Print(stdout, stderr)
 	}
-	p := process.Process{Name: "sentry", Version: f.version, LogLevel: f.cfg.LogLevel, LogAsJSON: f.asJSON, NotInUse: f.notInUse,
+	p := process.Process{Name: "sentry", Version: f.version, LogLevel: f.cfg.LogLevel, LogAsJSON: f.asJSON,
 		New: func(logs *logging.Logs) (func(context.Context) error, error) {
 			authority, err := sentry.New(f.cfg, sentry.Deps{Logs: logs})
 			if err != nil {

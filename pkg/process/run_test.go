@@ -47,7 +47,7 @@ func TestSignalAfterTheEnd(t *testing.T) {
 	for range 5 {
 		var stderr bytes.Buffer
 		command := exec.CommandContext(t.Context(), own)
-		command.Env, command.Stderr = append(os.Environ(), signalled+"=1"), &stderr
+		command.Env, command.Stderr = append(os.Environ(), signalled+"=1", "GORACE=atexit_sleep_ms=0"), &stderr
 		if err := command.Run(); err != nil {
 			t.Fatalf("%v, want exit code 0: %s", err, stderr.String())
 		}

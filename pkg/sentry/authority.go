@@ -75,6 +75,9 @@ func (a *authority) refreshOnce(ctx context.Context) error {
 		if next, err = turned.encode(); err != nil {
 			return err
 		}
+		if !a.tokens.enabled { // what is there from other days is not ours to remove
+			next.tokenKey, next.tokenSet, next.nextTokenKey = read.tokenKey, read.tokenSet, read.nextTokenKey
+		}
 	}
 	if err := a.store.save(ctx, next); err != nil {
 		return fmt.Errorf("store the trust bundle: %w", err)
@@ -94,12 +97,19 @@ func (a *authority) turnRead(read texts) (*bundle, []string, error) {
 	if read == (texts{}) {
 		a.log.Info("Root and issuer certs not found: generating self signed CA")
 		made, err := a.first(now)
-		return made, []string{"Self-signed certs generated and persisted successfully"}, err
+		if err != nil {
+			return nil, nil, err
+		}
+		told, err := a.turnTokens(made)
+		return made, append([]string{"Self-signed certs generated and persisted successfully"}, told...), err
 	}
 	if held := a.held.Load(); held != nil && held.texts == read {
 		return a.turn(*held.bundle, now)
 	}
 	b, err := parse(read)
+	if err == nil && a.tokens.enabled {
+		b.tokens, err = a.tokens.parse(read)
+	}
 	if err != nil {
 		return nil, nil, err
 	}

@@ -18,6 +18,8 @@ type texts struct {
 	anchors, chain, key string
 	// nextChain and nextKey are the issuer that takes over; its root stands among the anchors already.
 	nextChain, nextKey string
+	// tokenKey signs JWT-SVIDs, tokenSet tells others of it (JSON Web Key Set), nextTokenKey takes over.
+	tokenKey, tokenSet, nextTokenKey string
 }
 
 // bundle is what the authority signs with, and what it has others trust.
@@ -26,6 +28,8 @@ type bundle struct {
 	issuer  *issuer
 	// next is nil unless a rotation is under way.
 	next *issuer
+	// tokens is nil unless JWT-SVIDs are made.
+	tokens *tokenKeys
 }
 
 // issuer is a key that signs, and the way from it to an anchor.
@@ -229,6 +233,9 @@ func parseKey(text string) (crypto.Signer, error) {
 // encode is the bundle as it is stored.
 func (b *bundle) encode() (c texts, err error) {
 	c.anchors, c.chain = encodeCertificates(b.anchors), encodeCertificates(b.issuer.chain)
+	if err := b.tokens.encode(&c); err != nil {
+		return c, err
+	}
 	if c.key, err = encodeKey(b.issuer.key); err != nil || b.next == nil {
 		return c, err
 	}
@@ -248,7 +255,7 @@ func encodeCertificates(certificates []*x509.Certificate) string {
 func encodeKey(key crypto.Signer) (string, error) {
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
-		return "", fmt.Errorf("encode the issuer key: %w", err)
+		return "", fmt.Errorf("encode a private key: %w", err)
 	}
 	return string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})), nil
 }

@@ -16,11 +16,15 @@ import (
 const nextPrefix = "next-"
 
 // names are those of the parts of a bundle: files of a folder, keys of a Secret.
-type names struct{ anchors, chain, key, nextChain, nextKey string }
+type names struct{ anchors, chain, key, nextChain, nextKey, tokenKey, tokenSet, nextTokenKey string }
 
 func newNames(c *Config) names {
 	n := names{anchors: filepath.Base(c.AnchorsFile), chain: filepath.Base(c.CertificateFile), key: filepath.Base(c.KeyFile)}
-	n.nextChain, n.nextKey = nextPrefix+n.chain, nextPrefix+n.key
+	n.tokenKey, n.tokenSet = DefaultTokenKeyFile, DefaultTokenSetFile
+	if c.JWT.Enabled {
+		n.tokenKey, n.tokenSet = filepath.Base(c.JWT.KeyFile), filepath.Base(c.JWT.SetFile)
+	}
+	n.nextChain, n.nextKey, n.nextTokenKey = nextPrefix+n.chain, nextPrefix+n.key, nextPrefix+n.tokenKey
 	return n
 }
 
@@ -32,7 +36,8 @@ type part struct {
 
 // parts are in the order in which they are written: who is stopped half-way leaves a bundle that can be read.
 func (n names) parts(c *texts) []part {
-	return []part{{n.nextKey, &c.nextKey}, {n.nextChain, &c.nextChain}, {n.anchors, &c.anchors}, {n.key, &c.key}, {n.chain, &c.chain}}
+	return []part{{n.nextKey, &c.nextKey}, {n.nextChain, &c.nextChain}, {n.anchors, &c.anchors}, {n.key, &c.key}, {n.chain, &c.chain},
+		{n.nextTokenKey, &c.nextTokenKey}, {n.tokenSet, &c.tokenSet}, {n.tokenKey, &c.tokenKey}}
 }
 
 // files keeps the bundle in a folder.

@@ -273,11 +273,11 @@ func TestConfigMapFollows(t *testing.T) {
 		data[name] = base64.StdEncoding.EncodeToString(testdata(t, "1.18.3", name))
 	}
 	api.objects[secretPath]["data"] = data
-	api.objects[configMapPath]["data"] = map[string]any{"ca.crt": "another", "jwks.json": "kept"}
+	api.objects[configMapPath]["data"] = map[string]any{"ca.crt": "another", "other": "kept", "jwks.json": "of other days"}
 	clock := new(clock)
 	clock.set(time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC))
 	sentrytest.Start(t, api.inCluster(), sentrytest.Clock(clock.now))
-	if got := api.data(configMapPath); !bytes.Equal([]byte(got["ca.crt"]), testdata(t, "1.18.3", "ca.crt")) || got["jwks.json"] != "kept" {
+	if got := api.data(configMapPath); !bytes.Equal([]byte(got["ca.crt"]), testdata(t, "1.18.3", "ca.crt")) || got["other"] != "kept" || got["jwks.json"] != "" {
 		t.Errorf("the ConfigMap holds %q", got)
 	}
 	if got := api.data(secretPath)["issuer.key"]; !bytes.Equal([]byte(got), testdata(t, "1.18.3", "issuer.key")) {

@@ -29,7 +29,7 @@ func check(r *sentryv1.SignCertificateRequest) error {
 	case r.GetNamespace() == "":
 		return errors.New("invalid request: namespace is required")
 	}
-	return nil
+	return checkAudiences(r.GetJwtAudiences())
 }
 
 // requestedDomain is the trust domain that a request asks for.

@@ -23,9 +23,13 @@ var errExpired = errors.New("the issuer is expired")
 //     is due to sign, skew apart. Sidecars learn of the root with their next certificate, others with their next start.
 //   - One overlap before the end it takes over: certificates signed until then are over when the old root is.
 //   - The old root leaves the anchors when it is over.
+//
+// The key of tokens goes with the issuer: the next one is in the set from the same day on, takes over at the same time,
+// and the old one leaves the set when the old root leaves the anchors.
 type rotation struct {
 	own identity
 	settings
+	tokens tokenPlan
 }
 
 // first is the bundle of a new authority.
@@ -55,6 +59,11 @@ func (r rotation) turn(b bundle, now time.Time) (turned *bundle, done []string, 
 		b.issuer, b.next = b.next, nil
 		done = append(done, fmt.Sprintf("A new issuer has taken over; it expires on %s", date(b.issuer.expires())))
 	}
+	told, err := r.turnTokens(&b)
+	if err != nil {
+		return nil, nil, err
+	}
+	done = append(done, told...)
 	kept := make([]*x509.Certificate, 0, len(b.anchors))
 	for _, anchor := range b.anchors {
 		if r.over(anchor, &b, now) {
@@ -63,11 +72,34 @@ func (r rotation) turn(b bundle, now time.Time) (turned *bundle, done []string, 
 		}
 		kept = append(kept, anchor)
 	}
+	if b.tokens != nil && len(kept) < len(b.anchors) && r.tokens.keyID == "" {
+		if b.tokens, err = r.tokens.forget(b.tokens); err != nil {
+			return nil, nil, err
+		}
+	}
 	b.anchors = kept
 	if end := b.issuer.expires(); now.After(end) {
 		return nil, nil, fmt.Errorf("%w: since %s; put a new one in place", errExpired, date(end))
 	}
 	return &b, done, nil
+}
+
+// turnTokens has the keys of tokens follow the issuers.
+func (r rotation) turnTokens(b *bundle) (done []string, err error) {
+	switch {
+	case !r.tokens.enabled:
+		return nil, nil
+	case b.tokens == nil:
+		b.tokens, err = r.tokens.first()
+		return []string{"A key for JWT-SVIDs was generated"}, err
+	case b.next != nil && b.tokens.next == nil && r.tokens.keyID == "":
+		b.tokens, err = r.tokens.announce(b.tokens)
+		return []string{fmt.Sprintf("A new key for JWT-SVIDs has joined the key set, it takes over on %s", date(r.due(b.next)))}, err
+	case b.next == nil && b.tokens.next != nil:
+		b.tokens = r.tokens.takeOver(b.tokens)
+		return []string{"The new key for JWT-SVIDs has taken over"}, nil
+	}
+	return nil, nil
 }
 
 // announce makes the issuer that follows one which ends at end. Where there is no time for all of the plan, half of

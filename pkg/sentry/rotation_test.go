@@ -55,7 +55,7 @@ func named(t testing.TB, appID string) identity {
 func start(t testing.TB, s store, c *testClock) (*authority, *logtest.Hook) {
 	t.Helper()
 	log, hook := logtest.NewNullLogger()
-	return &authority{rotation: rotation{named(t, ownAppID), settings{24 * time.Hour, 15 * time.Minute}}, store: s, now: c.now, log: log,
+	return &authority{rotation: rotation{named(t, ownAppID), settings{ttl: 24 * time.Hour, skew: 15 * time.Minute}, tokenPlan{}}, store: s, now: c.now, log: log,
 		metrics: newMetrics()}, hook
 }
 

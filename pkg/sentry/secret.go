@@ -30,6 +30,8 @@ type secret struct {
 	cluster   *cluster.Client
 	namespace string
 	names     names
+	// tokens says that the ConfigMap has the set of the keys of tokens, too.
+	tokens bool
 
 	// held and published are what load has read; held has the version that save replaces.
 	held, published object
@@ -88,14 +90,29 @@ func (s *secret) save(ctx context.Context, c texts) error {
 			return fmt.Errorf("Secret %s in namespace %s: %w", bundleName, s.namespace, err)
 		}
 	}
-	if s.published.data()[s.names.anchors] == c.anchors {
+	if !s.publish(&c) {
 		return nil
 	}
-	s.published.data()[s.names.anchors] = c.anchors
 	if err := s.update(ctx, "configmaps", &s.published); err != nil {
 		return fmt.Errorf("ConfigMap %s in namespace %s: %w", bundleName, s.namespace, err)
 	}
 	return nil
+}
+
+// publish brings the ConfigMap up to date, and says whether that changed it. Without tokens it has no key set, as in Dapr.
+func (s *secret) publish(c *texts) (changed bool) {
+	data := s.published.data()
+	if data[s.names.anchors] != c.anchors {
+		data[s.names.anchors], changed = c.anchors, true
+	}
+	switch held, there := data[s.names.tokenSet]; {
+	case !s.tokens && there:
+		delete(data, s.names.tokenSet)
+		return true
+	case s.tokens && held != c.tokenSet:
+		data[s.names.tokenSet], changed = c.tokenSet, true
+	}
+	return changed
 }
 
 // update replaces an object unless it has changed since it was read; another replica may have been faster.

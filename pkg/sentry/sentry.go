@@ -42,8 +42,8 @@ type Sentry struct {
 	log     *logrus.Entry
 	metrics *metrics
 
-	ready                   chan struct{}
-	address, health, scrape net.Addr
+	ready                         chan struct{}
+	address, health, scrape, oidc net.Addr
 }
 
 // New checks the Config; it does no I/O.
@@ -81,6 +81,9 @@ func (s *Sentry) HealthAddress() net.Addr { return s.health }
 // MetricsAddress is where metrics are served, nil if they are not; call it once Ready is closed.
 func (s *Sentry) MetricsAddress() net.Addr { return s.scrape }
 
+// OIDCAddress is where others learn of the keys of tokens, nil if they cannot; call it once Ready is closed.
+func (s *Sentry) OIDCAddress() net.Addr { return s.oidc }
+
 // Run serves until ctx ends, and then lets the calls in flight end. An error tells why it could not start or go on.
 func (s *Sentry) Run(ctx context.Context) error {
 	s.log.Infof("Starting Dapr Sentry certificate authority -- version %s -- commit %s", version.Version(), version.Commit())
@@ -97,7 +100,7 @@ func (s *Sentry) Run(ctx context.Context) error {
 
 // runAt takes the bundle up and serves.
 func (s *Sentry) runAt(ctx context.Context, at *surroundings) error {
-	settings, err := newSettings(&at.mtls)
+	settings, err := newSettings(&at.mtls, &s.cfg.JWT)
 	if err != nil {
 		return err
 	}
@@ -105,7 +108,11 @@ func (s *Sentry) runAt(ctx context.Context, at *surroundings) error {
 	if err != nil {
 		return err
 	}
-	ca := &authority{rotation: rotation{s.own, settings}, store: at.store, now: s.now, log: s.logs.Scope("dapr.sentry.ca"), metrics: s.metrics}
+	plan, err := newTokenPlan(&s.cfg.JWT)
+	if err != nil {
+		return err
+	}
+	ca := &authority{rotation: rotation{s.own, settings, plan}, store: at.store, now: s.now, log: s.logs.Scope("dapr.sentry.ca"), metrics: s.metrics}
 	if err := ca.refresh(ctx); err != nil {
 		return err
 	}
@@ -120,18 +127,21 @@ func (s *Sentry) serve(ctx context.Context, ca *authority, validators validators
 		if s.health, s.scrape, err = shown.Serve(ctx, start, s.log, s.ready, s.metrics.registry); err != nil {
 			return err
 		}
-		return s.serveCA(ctx, start, ca, validators)
+		own := &own{authority: ca, metrics: s.metrics, log: s.logs.Scope("dapr.sentry.server")}
+		if err := s.serveOIDC(ctx, start, ca, own); err != nil {
+			return err
+		}
+		return s.serveCA(ctx, start, own, validators)
 	})
 }
 
 // serveCA signs until ctx ends; then the calls in flight have the grace period.
-func (s *Sentry) serveCA(ctx context.Context, start process.Start, ca *authority, validators validators) error {
+func (s *Sentry) serveCA(ctx context.Context, start process.Start, shown *own, validators validators) error {
 	listeners, err := listen.TCP(ctx, []string{s.cfg.ListenAddress}, s.cfg.Port, s.log)
 	if err != nil {
 		return err
 	}
-	log := s.logs.Scope("dapr.sentry.server")
-	shown := &own{authority: ca, metrics: s.metrics, log: log}
+	log, ca := shown.log, shown.authority
 	grpcServer := grpc.NewServer(grpc.Creds(credentials.NewTLS(shown.tls())))
 	sentryv1.RegisterCAServer(grpcServer, &server{authority: ca, validators: validators, metrics: s.metrics, log: log})
 	s.address = listeners[0].Addr()

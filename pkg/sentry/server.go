@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/timestamppb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	sentryv1 "github.com/daprd/daprd/pkg/proto/sentry/v1"
 )
@@ -57,11 +58,30 @@ func (s *server) grant(ctx context.Context, request *sentryv1.SignCertificateReq
 		s.log.Errorf("Failed to sign a certificate for %s: %s", who.id, err)
 		return nil, &refusal{"sign", codes.Internal, "failed to sign certificate"}
 	}
-	return &sentryv1.SignCertificateResponse{
+	response := &sentryv1.SignCertificateResponse{
 		WorkloadCertificate:    []byte(encodeCertificates(made.chain)),
 		TrustChainCertificates: [][]byte{made.trust},
 		ValidUntil:             timestamppb.New(made.leaf.NotAfter),
-	}, nil
+	}
+	if err := s.addTokens(response, who, request.GetJwtAudiences()); err != nil {
+		s.log.Errorf("Failed to sign a JWT for %s: %s", who.id, err)
+		return nil, &refusal{"sign", codes.Internal, "failed to sign JWT"}
+	}
+	return response, nil
+}
+
+// addTokens puts in the JWT-SVIDs, where the authority makes any.
+func (s *server) addTokens(response *sentryv1.SignCertificateResponse, who identity, audiences []string) error {
+	made, err := s.authority.signTokens(who, audiences)
+	if err != nil || made == nil {
+		return err
+	}
+	response.Jwt = wrapperspb.String(made.all)
+	response.PerAudienceJwts = make(map[string]*wrapperspb.StringValue, len(made.each))
+	for audience, token := range made.each {
+		response.PerAudienceJwts[audience] = wrapperspb.String(token)
+	}
+	return nil
 }
 
 // identify is whom the request is allowed to be.

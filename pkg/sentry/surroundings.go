@@ -55,7 +55,7 @@ func (s *Sentry) kubernetes(ctx context.Context) (*surroundings, error) {
 	return &surroundings{
 		mtls:      found.Spec.MTLS,
 		validator: &pods{api, s.own},
-		store:     &secret{cluster: api, namespace: s.own.namespace, names: newNames(&s.cfg)},
+		store:     &secret{cluster: api, namespace: s.own.namespace, names: newNames(&s.cfg), tokens: s.cfg.JWT.Enabled},
 		close:     api.Close,
 	}, nil
 }

@@ -67,6 +67,9 @@ func Config(t testing.TB) sentry.Config {
 		ListenAddress: "127.0.0.1", HealthListenAddress: "127.0.0.1", MetricsListenAddress: "127.0.0.1", EnableMetrics: true,
 		Credentials: t.TempDir(), AnchorsFile: sentry.DefaultAnchorsFile, CertificateFile: sentry.DefaultCertificateFile,
 		KeyFile: sentry.DefaultKeyFile,
+		JWT: sentry.JWT{KeyFile: sentry.DefaultTokenKeyFile, SetFile: sentry.DefaultTokenSetFile, Algorithm: sentry.DefaultTokenAlgorithm,
+			TTL: sentry.DefaultTokenTTL},
+		OIDC: sentry.OIDC{ListenAddress: "127.0.0.1", TLS: true},
 	}
 }
 
