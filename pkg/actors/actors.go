@@ -52,6 +52,10 @@ type Observer interface {
 	ActorRebalanced(actorType string) func()
 	// ActorFired is told of a timer's tick, or of a reminder's firing, that was brought to its actor, and whether it worked.
 	ActorFired(actorType string) func(timer, success bool)
+	// ActorTimers is told of timers that begin (1) and end (-1).
+	ActorTimers(actorType string) func(n int)
+	// ActorReminders is told of reminders that this sidecar begins (1) and ceases (-1) to wait for.
+	ActorReminders(actorType string) func(n int)
 }
 
 // Service is the block. Its methods may be called by many goroutines at once, and fail with *apierr.Error only.

@@ -77,6 +77,8 @@ func (c *counts) ActorDeactivated(string) func(bool) {
 }
 func (c *counts) ActorFired(string) func(bool, bool) { return func(bool, bool) { c.fired.Add(1) } }
 func (c *counts) ActorRebalanced(string) func()      { return func() { c.moved.Add(1) } }
+func (c *counts) ActorTimers(string) func(int)       { return func(int) {} }
+func (c *counts) ActorReminders(string) func(int)    { return func(int) {} }
 
 // mesh is a Service that has its actors for itself.
 type mesh struct {

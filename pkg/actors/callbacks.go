@@ -43,9 +43,9 @@ func (s *Service) begin() {
 		return
 	}
 	c := &callbacks{queue: due.New()}
-	c.timers = timers.New(timers.Deps{Queue: c.queue, Fire: s.fireTimer, Log: s.log})
-	c.reminders = reminders.New(reminders.Deps{Namespace: s.deps.Namespace, Storage: s.deps.State, Queue: c.queue, Owned: s.owned,
-		Fire: s.fireReminder, Log: s.log})
+	c.timers = timers.New(timers.Deps{Queue: c.queue.Counting(s.deps.Observer.ActorTimers), Fire: s.fireTimer, Log: s.log})
+	c.reminders = reminders.New(reminders.Deps{Namespace: s.deps.Namespace, Storage: s.deps.State,
+		Queue: c.queue.Counting(s.deps.Observer.ActorReminders), Owned: s.owned, Fire: s.fireReminder, Log: s.log})
 	s.callbacks.Store(c)
 }
 

@@ -77,11 +77,21 @@ func (e *Entry) Name() string { return e.key[e.cut:] }
 
 // Queue runs entries when they are due. Its methods may be called by many goroutines at once.
 type Queue struct {
+	*core
+	// count gives what counts the entries of a type, nil where nobody does.
+	count func(actorType string) func(n int)
+}
+
+// core is what a Queue and those of Counting have in common.
+type core struct {
 	mu      sync.Mutex
 	entries entries
 	// lanes are the actors with a callback that runs, each with the entries that wait for it.
 	lanes map[lane]*work
-	count int
+	// active is how many callbacks run.
+	active int
+	// counts are what the entries of a kind are counted with.
+	counts map[*Kind]func(n int)
 	// closed is set when nothing is to begin any more.
 	closed bool
 	// changed rings when the loop has to look again.
@@ -103,16 +113,30 @@ type work struct {
 
 // New makes a Queue and starts it.
 func New() *Queue {
-	q := &Queue{lanes: map[lane]*work{}, changed: make(chan struct{}, 1)}
+	q := &core{lanes: map[lane]*work{}, counts: map[*Kind]func(n int){}, changed: make(chan struct{}, 1)}
 	q.alive, q.kill = context.WithCancel(context.Background())
 	q.work.Go(q.loop)
-	return q
+	return &Queue{core: q}
+}
+
+// Counting is the same Queue, in which the entries of the kinds that are added through it are counted: count is asked once
+// for each kind, and what it gives is told of every entry that comes (1) and that is out for good (-1). It must not call
+// the Queue.
+func (q *Queue) Counting(count func(actorType string) func(n int)) *Queue {
+	return &Queue{core: q.core, count: count}
 }
 
 // Add puts in an entry that is in no queue. After Close it does nothing.
 func (q *Queue) Add(e *Entry) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if q.closed {
+		return
+	}
+	if _, known := q.counts[e.kind]; !known && q.count != nil {
+		q.counts[e.kind] = q.count(e.kind.ActorType)
+	}
+	q.tell(e, 1)
 	q.push(e)
 }
 
@@ -138,15 +162,30 @@ func (q *Queue) Release(e *Entry) (ended <-chan struct{}) {
 }
 
 // take is called with the lock; it returns the callback that runs for e.
-func (q *Queue) take(e *Entry) (runs *work) {
+func (q *core) take(e *Entry) (runs *work) {
 	switch {
 	case e.place >= 0:
 		heap.Remove(&q.entries, int(e.place))
 	case e.place == running:
 		runs = q.lanes[e.lane()]
 	}
-	e.place = gone
+	q.leave(e)
 	return runs
+}
+
+// leave says that an entry is with nobody from now on. It is called with the lock.
+func (q *core) leave(e *Entry) {
+	if e.place != gone {
+		e.place = gone
+		q.tell(e, -1)
+	}
+}
+
+// tell is called with the lock.
+func (q *core) tell(e *Entry, n int) {
+	if count := q.counts[e.kind]; count != nil {
+		count(n)
+	}
 }
 
 // Len is the number of entries, those apart that run.
@@ -180,25 +219,21 @@ func (q *Queue) Close(ctx context.Context) error {
 func (e *Entry) lane() lane { return lane{e.kind.ActorType, e.ActorID()} }
 
 // push is called with the lock.
-func (q *Queue) push(e *Entry) {
-	if q.closed {
-		e.place = gone
-		return
-	}
+func (q *core) push(e *Entry) {
 	heap.Push(&q.entries, e)
 	if e.place == 0 {
 		q.ring()
 	}
 }
 
-func (q *Queue) ring() {
+func (q *core) ring() {
 	select {
 	case q.changed <- struct{}{}:
 	default:
 	}
 }
 
-func (q *Queue) loop() {
+func (q *core) loop() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -215,11 +250,11 @@ func (q *Queue) loop() {
 }
 
 // start begins the callbacks that are due, and says how long there is nothing more to do; more is false at the end.
-func (q *Queue) start() (wait time.Duration, more bool) {
+func (q *core) start() (wait time.Duration, more bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	now := time.Now().UnixMicro()
-	for !q.closed && len(q.entries) > 0 && q.count < Bound {
+	for !q.closed && len(q.entries) > 0 && q.active < Bound {
 		next := q.entries[0]
 		if next.due > now {
 			return min(time.Duration(min(next.due-now, look.Microseconds()))*time.Microsecond, look), true
@@ -236,12 +271,12 @@ func (q *Queue) start() (wait time.Duration, more bool) {
 }
 
 // run begins the callback of an entry, with the lock.
-func (q *Queue) run(e *Entry, behind []*Entry) {
+func (q *core) run(e *Entry, behind []*Entry) {
 	ctx, cancel := context.WithCancel(q.alive)
 	w := &work{entry: e, cancel: cancel, done: make(chan struct{}), waiting: behind}
 	e.place = running
 	q.lanes[e.lane()] = w
-	q.count++
+	q.active++
 	q.work.Go(func() {
 		again := e.kind.Run(ctx, e)
 		q.end(w, again)
@@ -249,19 +284,20 @@ func (q *Queue) run(e *Entry, behind []*Entry) {
 }
 
 // end puts an entry back, and begins what waited for it.
-func (q *Queue) end(w *work, again time.Time) {
+func (q *core) end(w *work, again time.Time) {
 	w.cancel()
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	defer close(w.done)
 	if w.entry.place == running { // else it was removed
-		w.entry.place = gone
-		if !again.IsZero() {
+		if again.IsZero() || q.closed {
+			q.leave(w.entry)
+		} else {
 			w.entry.due = micros(again)
 			q.push(w.entry)
 		}
 	}
-	q.count--
+	q.active--
 	delete(q.lanes, w.entry.lane())
 	for i, next := range w.waiting {
 		if next.place == waiting && !q.closed {
