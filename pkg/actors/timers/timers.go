@@ -75,11 +75,15 @@ func (t *Timers) Create(made *Timer) error {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.remove(made.key())
-	if len(t.byName) >= maxTimers || t.bytes+made.size() > maxBytes {
-		return fmt.Errorf("the sidecar has %d timers with %d bytes already, and may have %d with %d: delete some, or use reminders, which are kept in the state store",
-			len(t.byName), t.bytes, maxTimers, maxBytes)
+	count, bytes := len(t.byName), t.bytes
+	if old, ok := t.byName[made.key()]; ok {
+		count, bytes = count-1, bytes-old.size()
 	}
+	if count >= maxTimers || bytes+made.size() > maxBytes {
+		return fmt.Errorf("the sidecar has %d timers with %d bytes already, and may have %d with %d: delete some, or use reminders, which are kept in the state store",
+			count, bytes, maxTimers, maxBytes)
+	}
+	t.remove(made.key())
 	t.serial++
 	added := &timer{Timer: made, plan: plan, entry: due.NewEntry(t.kind(made.ActorType), made.ActorID, made.Name, t.serial, plan.Due)}
 	t.byName[made.key()], t.bySerial[t.serial] = added, added

@@ -5,12 +5,12 @@ package cron
 import (
 	"context"
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/robfig/cron/v3"
 
+	"github.com/daprd/daprd/pkg/actors/schedule"
 	"github.com/daprd/daprd/pkg/bindings"
 	"github.com/daprd/daprd/pkg/components"
 )
@@ -33,36 +33,11 @@ func NewInput(_ context.Context, spec *components.Spec) (bindings.Input, error) 
 	if err := components.Decode(spec, &s); err != nil {
 		return nil, err
 	}
-	schedule, err := parse(s.Schedule)
+	parsed, err := schedule.Cron(s.Schedule)
 	if err != nil {
 		return nil, fmt.Errorf("metadata property schedule: %w", err)
 	}
-	if schedule.Next(time.Now()).IsZero() {
-		return nil, fmt.Errorf("metadata property schedule: %q never comes within five years: look at its day and month", s.Schedule)
-	}
-	return &binding{name: spec.Name, schedule: schedule, zone: zone(schedule), spec: spec}, nil
-}
-
-// longestSchedule bounds, in bytes, what a schedule is read from.
-const longestSchedule = 1 << 10
-
-// parse reads five fields (minute, hour, day of the month, month, day of the week), six (seconds before them) or a
-// descriptor.
-func parse(text string) (cron.Schedule, error) {
-	text = strings.TrimSpace(text)
-	if len(text) > longestSchedule {
-		return nil, fmt.Errorf("it has %d bytes; %d are the most", len(text), longestSchedule)
-	}
-	// The library fails on a zone that nothing follows.
-	if zone, _, more := strings.Cut(text, " "); !more && (strings.HasPrefix(zone, "TZ=") || strings.HasPrefix(zone, "CRON_TZ=")) {
-		return nil, fmt.Errorf("%q names a zone and no schedule", text)
-	}
-	parser := cron.NewParser(cron.SecondOptional | cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow | cron.Descriptor)
-	schedule, err := parser.Parse(text)
-	if err != nil {
-		return nil, fmt.Errorf(`%q is no schedule: %w; want five or six fields like "0 30 * * * *", or one like "@every 15m" or "@hourly"`, text, err)
-	}
-	return schedule, nil
+	return &binding{name: spec.Name, schedule: parsed, zone: zone(parsed), spec: spec}, nil
 }
 
 // zone is the time zone of a schedule, as events tell it.

@@ -11,6 +11,7 @@ import (
 	"github.com/robfig/cron/v3"
 	"go.uber.org/goleak"
 
+	"github.com/daprd/daprd/pkg/actors/schedule"
 	"github.com/daprd/daprd/pkg/bindings"
 	"github.com/daprd/daprd/pkg/bindings/bindingstest"
 	"github.com/daprd/daprd/pkg/components/componentstest"
@@ -61,15 +62,15 @@ func TestSchedules(t *testing.T) {
 		"CRON_TZ=Asia/Tokyo 0 6 * * *": "2026-03-04T21:00:00Z",
 	}
 	for text, want := range tests {
-		schedule, err := parse(text)
+		parsed, err := schedule.Cron(text)
 		if err != nil {
 			t.Errorf("%q: %v", text, err)
 			continue
 		}
-		if s, ok := schedule.(*cron.SpecSchedule); ok && s.Location == time.Local {
+		if s, ok := parsed.(*cron.SpecSchedule); ok && s.Location == time.Local {
 			s.Location = time.UTC
 		}
-		if got := schedule.Next(start).UTC().Format(time.RFC3339); got != want {
+		if got := parsed.Next(start).UTC().Format(time.RFC3339); got != want {
 			t.Errorf("%q: %s, want %s", text, got, want)
 		}
 	}
@@ -188,12 +189,12 @@ func FuzzSchedule(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		schedule, err := parse(text)
+		parsed, err := schedule.Cron(text)
 		if err != nil {
 			return
 		}
 		now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-		if next := schedule.Next(now); !next.IsZero() && !next.After(now) {
+		if next := parsed.Next(now); !next.IsZero() && !next.After(now) {
 			t.Errorf("%q: the tick after %s is %s", text, now, next)
 		}
 	})
