@@ -149,7 +149,7 @@ func (s *Store) record(ctx context.Context, k *kind, e *due.Entry, f *firing) ti
 		}
 		return f.track.seen(), err
 	}, func() error {
-		return s.write(ctx, k.partition(f.shard), f.track.set(encode(track{Due: next.Due, Left: next.Left})))
+		return s.write(ctx, k.partition(f.shard), f.track.set(encode(track{Due: next.Due, Left: next.Left}), true))
 	})
 	if err != nil {
 		return s.recordFailed(ctx, k, e, f, err)

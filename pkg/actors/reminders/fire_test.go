@@ -279,7 +279,12 @@ func round(t testing.TB, hosts ...*host) {
 	}
 	ring := placement.NewRing(names, 100)
 	for i, h := range hosts {
-		h.Drain(t.Context(), []string{"T"}, func(_, actorID string) bool { return ring.Host(actorID) != names[i] })
+		h.mu.Lock()
+		before := h.owned
+		h.mu.Unlock()
+		h.Drain(t.Context(), []string{"T"}, func(_, actorID string) bool {
+			return contains(before, placement.Position(actorID)) && ring.Host(actorID) != names[i]
+		})
 	}
 	for i, h := range hosts {
 		h.owns(ring.Ranges(names[i]))

@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"strconv"
 	"time"
 
@@ -60,12 +61,12 @@ type place struct {
 	branch string
 }
 
-func root(shard int) place { return place{shard: shard, path: fmt.Sprintf("%02x", shard)} }
+func root(shard int) place { return place{shard: shard, path: twoDigits(shard)} }
 
 func (p place) depth() int { return len(p.path) - 2 }
 
 func (p place) child(branch string, digit int) place {
-	return place{p.shard, p.path + strconv.FormatInt(int64(digit), 16), branch}
+	return place{p.shard, p.path + hexDigits[digit:digit+1], branch}
 }
 
 // span is the part of the ring whose actors may be here.
@@ -90,7 +91,7 @@ func (l layout) index() string {
 
 // partition begins the keys of a shard.
 func (l layout) partition(shard int) string {
-	return fmt.Sprintf("%s||{%02x}||%s||%s", keyPrefix, shard, l.namespace, l.actorType)
+	return keyPrefix + "||{" + twoDigits(shard) + "}||" + l.namespace + "||" + l.actorType
 }
 
 func (l layout) page(p place) string {
@@ -105,52 +106,27 @@ func (l layout) track(shard int, serial uint64) string {
 	return l.partition(shard) + "||track||" + name(serial)
 }
 
-// name is a serial as keys have it.
-func name(serial uint64) string { return fmt.Sprintf("%016x", serial) }
+// serialDigits is the length of a serial in keys and pages.
+const serialDigits = 16
 
-// page is one page of the index: entries, or the name of the branch into which they were divided.
-type page struct {
-	Branch  string      `json:"branch,omitempty"`
-	Entries []pageEntry `json:"entries,omitempty"`
-}
-
-// pageEntry is one reminder in a page.
-type pageEntry struct {
-	ActorID string `json:"actor"`
-	Name    string `json:"name"`
-	// Serial names the record, and is this registration's alone.
-	Serial serial `json:"serial"`
-	// Due is when it was due first, in milliseconds since 1970, rounded up. It is not written again: a reminder is never due earlier.
-	Due int64 `json:"due"`
-}
-
-// serial is written in hexadecimal digits.
-type serial uint64
-
-// MarshalText is the JSON form.
-func (s serial) MarshalText() ([]byte, error) { return []byte(name(uint64(s))), nil }
-
-// UnmarshalText reads the JSON form.
-func (s *serial) UnmarshalText(text []byte) error {
-	n, err := strconv.ParseUint(string(text), 16, 64)
-	*s = serial(n)
-	return err
-}
-
-// find is the place of a name among the entries, -1 for none.
-func (p *page) find(actorID, name string) int {
-	for i := range p.Entries {
-		if e := &p.Entries[i]; e.Name == name && e.ActorID == actorID {
-			return i
-		}
+// name is a serial as keys and pages have it.
+func name(serial uint64) string {
+	var digits [serialDigits]byte
+	for i := range digits {
+		digits[i] = hexDigits[serial>>(60-4*i)&0xf]
 	}
-	return -1
+	return string(digits[:])
 }
 
-// full says that the entries should be divided.
-func (p *page) full(bytes int) bool {
-	return len(p.Entries) > maxEntries || bytes > maxPageBytes && len(p.Entries) > 1
-}
+// newSerial is one that was never used; 0 stands for none, and the largest for no number.
+func newSerial() uint64 { return 1 + rand.Uint64N(1<<64-2) }
+
+const hexDigits = "0123456789abcdef"
+
+func twoDigits(shard int) string { return string([]byte{hexDigits[shard>>4], hexDigits[shard&0xf]}) }
+
+// maxName bounds, in bytes, the ids and names of reminders.
+const maxName = 16 << 10
 
 // record is a reminder as it was registered. It never changes.
 type record struct {

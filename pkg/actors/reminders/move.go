@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"strconv"
 	"time"
 
@@ -26,13 +25,13 @@ import (
 // move is a moving over that goes on.
 type move struct {
 	// Number tells this one from others before it.
-	Number serial `json:"number"`
+	Number uint64 `json:"number"`
 	// Removing says that everything has been moved.
 	Removing bool     `json:"removing,omitempty"`
 	Sources  []source `json:"sources"`
 }
 
-func newMove(sources []source) *move { return &move{Number: serial(rand.Uint64()), Sources: sources} }
+func newMove(sources []source) *move { return &move{Number: newSerial(), Sources: sources} }
 
 // source is one key of Dapr 1.7.
 type source struct {

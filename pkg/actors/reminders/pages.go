@@ -2,7 +2,6 @@ package reminders
 
 import (
 	"context"
-	"math/rand/v2"
 	"sync"
 
 	"github.com/daprd/daprd/pkg/actors/placement"
@@ -30,7 +29,7 @@ func (s *Store) descend(ctx context.Context, l layout, at position) (*leaf, erro
 func (s *Store) readPage(ctx context.Context, l layout, p place) (*leaf, error) {
 	found := &leaf{place: p}
 	var err error
-	found.cell, err = s.read(ctx, l.page(p), l.partition(p.shard), &found.page)
+	found.cell, err = s.readBy(ctx, l.page(p), l.partition(p.shard), found.page.decode)
 	return found, err
 }
 
@@ -75,12 +74,12 @@ func (s *Store) amend(ctx context.Context, l layout, at position, change func(p 
 // write are the operations that store a leaf; if it is full the first so many of them are those of the pages below, into
 // which it is divided.
 func (f *leaf) write(l layout) (ops []state.Operation, below int) {
-	text := encode(&f.page)
+	text := f.page.encode()
 	depth := f.place.depth()
 	if !f.page.full(len(text)) || depth >= allDigits {
-		return []state.Operation{f.set(text)}, 0
+		return []state.Operation{f.set(text, false)}, 0
 	}
-	divided := page{Branch: name(rand.Uint64())}
+	divided := page{Branch: name(newSerial())}
 	var children [16]page
 	for _, e := range f.page.Entries {
 		digit := positionOf(e.ActorID, e.Name).digit(depth)
@@ -89,10 +88,10 @@ func (f *leaf) write(l layout) (ops []state.Operation, below int) {
 	for digit, child := range children {
 		if len(child.Entries) > 0 {
 			below := cell{key: l.page(f.place.child(divided.Branch, digit)), partition: f.partition}
-			ops = append(ops, below.set(encode(&child)))
+			ops = append(ops, below.set(child.encode(), false))
 		}
 	}
-	return append(ops, f.set(encode(&divided))), len(ops)
+	return append(ops, f.set(divided.encode(), false)), len(ops)
 }
 
 // name has the index name a shard, before it is used for the first time.
@@ -119,7 +118,7 @@ func (s *Store) amendIndex(ctx context.Context, l layout, change func(i *index) 
 			return "", err
 		}
 		return found.seen(), change(&is)
-	}, func() error { return s.write(ctx, found.partition, found.set(encode(&is))) })
+	}, func() error { return s.write(ctx, found.partition, found.set(encode(&is), true)) })
 }
 
 // walkers is how many pages are read at once.

@@ -26,9 +26,9 @@ func (c *cell) seen() string {
 	return c.key + "\x00" + c.etag
 }
 
-// set writes the key if it still is as it was read.
-func (c *cell) set(value []byte) state.Operation {
-	req := &state.SetRequest{Key: c.key, Value: value, JSON: true, Concurrency: state.FirstWrite, Metadata: partitioned(c.partition)}
+// set writes the key if it still is as it was read. isJSON says what the value is.
+func (c *cell) set(value []byte, isJSON bool) state.Operation {
+	req := &state.SetRequest{Key: c.key, Value: value, JSON: isJSON, Concurrency: state.FirstWrite, Metadata: partitioned(c.partition)}
 	if c.found {
 		req.ETag = &c.etag
 	}
@@ -48,14 +48,19 @@ func partitioned(partition string) map[string]string {
 	return map[string]string{"partitionKey": partition}
 }
 
-// read reads a key into value, which stays as it is where the key is not there.
+// read reads the JSON of a key into value, which stays as it is where the key is not there.
 func (s *Store) read(ctx context.Context, key, partition string, value any) (cell, error) {
+	return s.readBy(ctx, key, partition, func(text []byte) error { return json.Unmarshal(text, value) })
+}
+
+// readBy reads a key, and has decode read its value.
+func (s *Store) readBy(ctx context.Context, key, partition string, decode func([]byte) error) (cell, error) {
 	item, err := s.deps.Storage.ActorGet(ctx, state.GetRequest{Key: key, Consistency: state.Strong, Metadata: partitioned(partition)})
 	if err != nil {
 		return cell{}, err
 	}
 	if item.Found {
-		if err := json.Unmarshal(item.Value, value); err != nil {
+		if err := decode(item.Value); err != nil {
 			return cell{}, &unreadableError{key, err}
 		}
 	}

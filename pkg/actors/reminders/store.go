@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
@@ -153,9 +152,12 @@ func (s *Store) begin(ctx context.Context, k *kind, r *record, overwrite bool) e
 // store writes a record and has a page name it, in the place of old, 0 for none. condition, where it is not nil, is looked
 // at after the page was read.
 func (s *Store) store(ctx context.Context, k *kind, r *record, overwrite bool, condition func() error) (made *pageEntry, old uint64, err error) {
+	if len(r.ActorID) > maxName || len(r.Name) > maxName {
+		return nil, 0, fmt.Errorf("the actor's id has %d bytes and the reminder's name %d; %d are the most", len(r.ActorID), len(r.Name), maxName)
+	}
 	at := positionOf(r.ActorID, r.Name)
-	made = &pageEntry{ActorID: r.ActorID, Name: r.Name, Serial: serial(rand.Uint64()), Due: r.Due.Add(time.Millisecond - 1).UnixMilli()}
-	ops := []state.Operation{put(k.record(at.shard(), uint64(made.Serial)), k.partition(at.shard()), encode(r))}
+	made = &pageEntry{ActorID: r.ActorID, Name: r.Name, Serial: newSerial(), Due: max(r.Due.Add(time.Millisecond-1).UnixMilli(), 0)}
+	ops := []state.Operation{put(k.record(at.shard(), made.Serial), k.partition(at.shard()), encode(r))}
 	err = s.amend(ctx, k.layout, at, func(p *page) ([]state.Operation, error) {
 		if condition != nil {
 			if err := condition(); err != nil {
@@ -172,7 +174,7 @@ func (s *Store) store(ctx context.Context, k *kind, r *record, overwrite bool, c
 		case !overwrite:
 			// What is named and has no record is half deleted.
 			var is record
-			found, err := s.read(ctx, k.record(at.shard(), uint64(p.Entries[i].Serial)), k.partition(at.shard()), &is)
+			found, err := s.read(ctx, k.record(at.shard(), p.Entries[i].Serial), k.partition(at.shard()), &is)
 			if err == nil && found.found {
 				err = ErrExists
 			}
@@ -180,7 +182,7 @@ func (s *Store) store(ctx context.Context, k *kind, r *record, overwrite bool, c
 				return nil, err
 			}
 		}
-		old = uint64(p.Entries[i].Serial)
+		old = p.Entries[i].Serial
 		p.Entries[i] = *made
 		return ops, nil
 	})
@@ -219,7 +221,7 @@ func (s *Store) look(ctx context.Context, k *kind, actorID, name string) (*recor
 	if i < 0 {
 		return nil, 0, ErrNotFound
 	}
-	of := uint64(found.page.Entries[i].Serial)
+	of := found.page.Entries[i].Serial
 	r := new(record)
 	if is, err := s.read(ctx, k.record(at.shard(), of), found.partition, r); err != nil {
 		return nil, 0, err
@@ -247,10 +249,10 @@ func (s *Store) remove(ctx context.Context, k *kind, actorID, name string, only 
 	)
 	err := s.amend(ctx, k.layout, at, func(p *page) ([]state.Operation, error) {
 		i := p.find(actorID, name)
-		if i < 0 || only != 0 && uint64(p.Entries[i].Serial) != only {
+		if i < 0 || only != 0 && p.Entries[i].Serial != only {
 			return nil, errDone
 		}
-		old = uint64(p.Entries[i].Serial)
+		old = p.Entries[i].Serial
 		p.Entries = slices.Delete(p.Entries, i, i+1)
 		return nil, nil
 	})
@@ -284,7 +286,7 @@ func (s *Store) List(ctx context.Context, actorType, actorID string) ([]*Reminde
 	err = parallel(len(entries), func(i int) error {
 		r := new(record)
 		shard := positionOf(entries[i].ActorID, "").shard()
-		is, err := s.read(ctx, k.record(shard, uint64(entries[i].Serial)), k.partition(shard), r)
+		is, err := s.read(ctx, k.record(shard, entries[i].Serial), k.partition(shard), r)
 		if is.found {
 			all[i] = r.reminder(actorType)
 		}

@@ -7,16 +7,17 @@ import (
 	"time"
 
 	"github.com/daprd/daprd/pkg/actors/due"
+	"github.com/daprd/daprd/pkg/actors/placement"
 )
 
 // watch has this sidecar fire a reminder, if it does not yet.
 func (s *Store) watch(k *kind, e *pageEntry) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, ok := s.watched[uint64(e.Serial)]; ok || s.closed {
+	if _, ok := s.watched[e.Serial]; ok || s.closed {
 		return
 	}
-	added := due.NewEntry(&k.Kind, e.ActorID, e.Name, uint64(e.Serial), time.UnixMilli(e.Due))
+	added := due.NewEntry(&k.Kind, e.ActorID, e.Name, e.Serial, time.UnixMilli(e.Due))
 	s.watched[added.Serial] = added
 	s.deps.Queue.Add(added)
 }
@@ -57,19 +58,22 @@ func (s *Store) Waiting() int {
 	return len(s.watched)
 }
 
-// Drain lets those reminders go whose actors move to other hosts. It returns when what runs for them is over and recorded,
+// Drain lets those reminders go whose actors move to other hosts, or live there. It returns when what runs for them is over and recorded,
 // or ctx ends. It runs within the round, beside the drain of the actors.
 //
 // What is registered here until Drain is in the store before the round is over, and its new host finds it there; what is
 // registered later is fired from here, wherever the actor lives, until the next Drain.
 func (s *Store) Drain(ctx context.Context, types []string, moved func(actorType, actorID string) bool) {
+	own := map[string][]placement.Range{}
 	for _, k := range s.all() {
 		if slices.Contains(types, k.ActorType) {
 			s.stop(k)
+			own[k.ActorType] = s.deps.Owned(k.ActorType)
 		}
 	}
 	running := s.release(func(e *due.Entry) bool {
-		return slices.Contains(types, e.ActorType()) && moved(e.ActorType(), e.ActorID())
+		ranges, drains := own[e.ActorType()]
+		return drains && (!contains(ranges, placement.Position(e.ActorID())) || moved(e.ActorType(), e.ActorID()))
 	})
 	for _, ended := range running {
 		select {
