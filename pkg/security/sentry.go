@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 
@@ -62,8 +61,8 @@ func NewSentry(settings SentrySettings, anchors *Anchors) (*Sentry, error) {
 }
 
 // identity is who sentry has to be.
-func (s *Sentry) identity() string {
-	return fmt.Sprintf("spiffe://%s/ns/%s/dapr-sentry", s.settings.ControlPlaneTrustDomain, s.settings.ControlPlaneNamespace)
+func (s *Sentry) identity() Peer {
+	return Peer{TrustDomain: s.settings.ControlPlaneTrustDomain, Namespace: s.settings.ControlPlaneNamespace, AppID: "dapr-sentry"}
 }
 
 // Sign is Signer's.
@@ -112,8 +111,7 @@ func (s *Sentry) verify(state tls.ConnectionState) error {
 	if err != nil {
 		return fmt.Errorf("the certificate of sentry at %s: %w", s.settings.Address, err)
 	}
-	id, err := IDOf(leaf)
-	if err == nil && id.String() == s.identity() {
+	if s.identity().check(leaf) == nil {
 		return nil
 	}
 	return fmt.Errorf("the certificate of sentry at %s is that of %s, not of %s; --control-plane-trust-domain and --control-plane-namespace name another one",
@@ -156,16 +154,4 @@ func (s *Sentry) token() (string, sentryv1.SignCertificateRequest_TokenValidator
 		}
 	}
 	return "", 0, fmt.Errorf("the token of the pod for sentry: %w", missing)
-}
-
-// IDOf is the SPIFFE id that a certificate names: exactly one, as the standard demands.
-func IDOf(leaf *x509.Certificate) (spiffeid.ID, error) {
-	if len(leaf.URIs) != 1 {
-		return spiffeid.ID{}, fmt.Errorf("want a certificate with one SPIFFE id, got %d URIs", len(leaf.URIs))
-	}
-	id, err := spiffeid.FromURI(leaf.URIs[0])
-	if err != nil {
-		return spiffeid.ID{}, fmt.Errorf("%s is no SPIFFE id: %w", leaf.URIs[0], err)
-	}
-	return id, nil
 }

@@ -5,11 +5,8 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
-
-	"github.com/spiffe/go-spiffe/v2/spiffeid"
 )
 
 // verified checks the chain that a peer has shown against roots, and gives its leaf.
@@ -82,7 +79,7 @@ func (i *Identity) ServerConfig() *tls.Config {
 		VerifyConnection: func(state tls.ConnectionState) error {
 			leaf, err := verified(state, i.anchors.Roots(), i.now(), x509.ExtKeyUsageClientAuth)
 			if err == nil {
-				_, err = IDOf(leaf)
+				_, _, err = named(leaf)
 			}
 			if err != nil {
 				i.refused(shownBy(state), err)
@@ -114,34 +111,10 @@ func (i *Identity) ClientConfig(who Peer) *tls.Config {
 			if err != nil {
 				return fmt.Errorf("the certificate of the sidecar of %s: %w", who, err)
 			}
-			id, err := IDOf(leaf)
-			if err == nil && !who.is(id) {
-				err = fmt.Errorf("it is that of %s", id)
-			}
-			if err != nil {
+			if err := who.check(leaf); err != nil {
 				return fmt.Errorf("the certificate shown is not that of %s: %w", who, err)
 			}
 			return nil
 		},
 	}
-}
-
-// Peer is who a peer has to be.
-type Peer struct {
-	// TrustDomain is "" for any that the anchors vouch for.
-	TrustDomain, Namespace, AppID string
-}
-
-func (p Peer) is(id spiffeid.ID) bool {
-	path := []string{"", "ns", p.Namespace, p.AppID}
-	return slices.Equal(strings.Split(id.Path(), "/"), path) && (p.TrustDomain == "" || p.TrustDomain == id.TrustDomain().Name())
-}
-
-// String is the id, with * for any trust domain.
-func (p Peer) String() string {
-	domain := p.TrustDomain
-	if domain == "" {
-		domain = "*"
-	}
-	return fmt.Sprintf("spiffe://%s/ns/%s/%s", domain, p.Namespace, p.AppID)
 }
