@@ -1,8 +1,10 @@
 package test
 
 import (
+	"encoding/json"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"testing"
 
@@ -13,15 +15,29 @@ import (
 	"github.com/daprd/daprd/pkg/runtime/runtimetest"
 )
 
-// TestActorSpans: a call of an actor has a span of its type and method, and none of its id; the actor is called within it, under
-// what the caller's trace began. The span of gRPC keeps its method's name, as for invocations.
+// TestActorSpans: a call of an actor has a span with the name of its type and method, which says in an attribute which actor it is;
+// the actor is called within it.
 func TestActorSpans(t *testing.T) {
 	runtimetest.Isolate(t)
 	app := newActorApp(t, `{"entities":["T"]}`)
 	app.method = func(w http.ResponseWriter, r *http.Request, _, _ string, _ []byte) {
 		_, _ = io.WriteString(w, r.Header.Get("Traceparent"))
 	}
-	s := startActors(t, app, runtimetest.Manifests(t, memoryActors), tracingOn(t, "1"))
+	about := make(chan string, 10)
+	zipkin := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		var all []struct{ Tags map[string]string }
+		if err := json.NewDecoder(r.Body).Decode(&all); err != nil {
+			t.Error(err)
+		}
+		for _, span := range all {
+			if actor, ok := span.Tags["dapr.actor"]; ok {
+				about <- actor
+			}
+		}
+	}))
+	defer zipkin.Close()
+	s := startActors(t, app, runtimetest.Manifests(t, memoryActors),
+		runtimetest.Configuration(t, `spec: {tracing: {samplingRate: "1", stdout: true, zipkin: {endpointAddress: "`+zipkin.URL+`"}}}`))
 	code, overHTTP, _ := callAPI(t, "POST", s.URL("/v1.0/actors/T/secret-id/method/m"), "", "traceparent", sampledParent)
 	if code != http.StatusOK {
 		t.Fatalf("%d %s", code, overHTTP)
@@ -44,5 +60,10 @@ func TestActorSpans(t *testing.T) {
 	}
 	if want := []string{overHTTP, string(answer.GetData())}; !slices.Equal(want, seen) {
 		t.Errorf("the actor was called within %v, the spans are %v", want, seen)
+	}
+	for range got {
+		if actor := <-about; actor != "T.secret-id" {
+			t.Errorf("dapr.actor is %s", actor)
+		}
 	}
 }

@@ -126,6 +126,7 @@ type transport interface {
 	settingsAPI
 	bindingsAPI
 	publishAPI
+	actorsAPI
 }
 
 type stateItem struct {
