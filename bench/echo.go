@@ -1,9 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net"
+	"strconv"
+	"sync/atomic"
 
 	"github.com/valyala/fasthttp"
 )
@@ -27,7 +30,19 @@ func echo(ctx context.Context, streaming bool) error {
 	return server.Serve(listener)
 }
 
+// firedPath tells how many reminders the application was told of.
+const firedPath = "/fired"
+
+var fired atomic.Int64
+
 func answer(ctx *fasthttp.RequestCtx) {
+	switch path := ctx.Path(); {
+	case string(path) == firedPath:
+		ctx.SetBodyString(strconv.FormatInt(fired.Load(), 10))
+		return
+	case bytes.Contains(path, []byte("/method/remind/")):
+		fired.Add(1)
+	}
 	if string(ctx.Path()) == "/dapr/config" {
 		ctx.SetBodyString(`{"entities":["` + actorType + `"]}`)
 		return

@@ -68,7 +68,7 @@ func (s *suite) run(ctx context.Context) (err error) {
 	if err := s.table(ctx); err != nil {
 		return err
 	}
-	if err := s.activation(ctx); err != nil {
+	if err := errors.Join(s.activation(ctx), s.reminders(ctx)); err != nil {
 		return err
 	}
 	return s.streaming(ctx)
