@@ -1,12 +1,17 @@
 package sentry
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"encoding/base64"
 	"encoding/pem"
+	"strings"
 	"testing"
+	"time"
 
+	"github.com/lestrrat-go/jwx/v3/jwk"
 	"github.com/spiffe/go-spiffe/v2/bundle/x509bundle"
 	"github.com/spiffe/go-spiffe/v2/svid/x509svid"
 
@@ -89,6 +94,39 @@ func FuzzBundle(f *testing.F) {
 		must(t, err)
 		if _, err := parse(again); err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// FuzzToken: a token is believed only where its claims are those that the owner of the key has signed.
+func FuzzToken(f *testing.F) {
+	a, _ := start(f, new(memory), newClock(began))
+	a.withTokens(time.Hour)
+	a.mustRefresh(f)
+	app := named(f, "app")
+	made, err := a.signTokens(app, []string{a.own.id.String()})
+	must(f, err)
+	good := made.each[a.own.id.String()]
+	header, rest, _ := strings.Cut(good, ".")
+	claims, signature, _ := strings.Cut(rest, ".")
+	none := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"none","typ":"JWT"}`))
+	symmetric := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"HS256","typ":"JWT"}`))
+	for _, seed := range []string{good, "", ".", "..", "...", good + ".", good + "x", header + "." + claims + ".", none + "." + claims + ".", none + "." + claims + "." + signature,
+		symmetric + "." + claims + "." + signature, header + "..", `{"payload":"` + claims + `","signatures":[{"protected":"` + header + `","signature":"` + signature + `"}]}`,
+		`{"payload":"` + claims + `","signatures":[]}`, strings.Repeat("a.", 1000), strings.Repeat("{", 1000)} {
+		f.Add(seed)
+	}
+	v := &jwks{keys: &keySet{now: a.now, refresh: time.Hour, read: func(context.Context) (jwk.Set, error) { return a.held.Load().tokens.set, nil }}, audience: a.own.id, now: a.now}
+	request := func(token string) *sentryv1.SignCertificateRequest {
+		return &sentryv1.SignCertificateRequest{TrustDomain: app.id.TrustDomain().Name(), Namespace: app.namespace, Id: app.appID, Token: token}
+	}
+	if _, err := v.validate(f.Context(), request(good)); err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, token string) {
+		_, err := v.validate(t.Context(), request(token))
+		if err == nil && !strings.Contains(token, claims) {
+			t.Errorf("%q is believed", token)
 		}
 	})
 }
