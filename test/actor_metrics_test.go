@@ -91,6 +91,13 @@ func TestActorMetrics(t *testing.T) {
 	do("DELETE", "T/1/timers/later", "", http.StatusNoContent)
 	shows("T:timers 1", "T:reminders 0", `T:reminders_fired_total,success="true" 0`)
 
+	do("POST", "T/1/reminders/later", `{"dueTime":"1h"}`, http.StatusNoContent)
+	do("POST", "T/1/reminders/again", `{"dueTime":"0s","period":"1h"}`, http.StatusNoContent)
+	do("POST", "T/1/reminders/once", `{"dueTime":"0s"}`, http.StatusNoContent)
+	shows(`T:reminders_fired_total,success="true" 2`, `T:reminders_fired_total,success="false" 0`, "T:reminders 2")
+	do("DELETE", "T/1/reminders/later", "", http.StatusNoContent)
+	shows("T:reminders 1", "T:timers 1")
+
 	do("POST", "Brief/1/method/m", "", http.StatusOK)
 	do("POST", "Brief/stubborn/method/m", "", http.StatusOK)
 	shows("Brief:deactivated_total 1", "Brief:deactivated_failed_total 1", "Brief:rebalanced_total 0")
