@@ -211,7 +211,28 @@ type container struct {
 		Name          string
 		ContainerPort int `yaml:"containerPort"`
 	}
+	Env []struct {
+		Name      string
+		ValueFrom struct {
+			FieldRef struct {
+				FieldPath string `yaml:"fieldPath"`
+			} `yaml:"fieldRef"`
+		} `yaml:"valueFrom"`
+	}
 	VolumeMounts []struct{ Name string } `yaml:"volumeMounts"`
+}
+
+// expanded are the arguments as the kubelet gives them, with the variables that hold the name of the first pod.
+func (c *container) expanded(workload string) (all []string) {
+	for _, a := range c.Args {
+		for _, e := range c.Env {
+			if e.ValueFrom.FieldRef.FieldPath == "metadata.name" {
+				a = strings.ReplaceAll(a, "$("+e.Name+")", workload+"-0")
+			}
+		}
+		all = append(all, a)
+	}
+	return all
 }
 
 func objects(t *testing.T, with string) (all []object) {
@@ -248,7 +269,8 @@ func TestFlags(t *testing.T) {
 					if binaries[name] == "" {
 						binaries[name] = build(t, name)
 					}
-					command := exec.Command(binaries[name], append(slices.Clone(c.Args), "--version")...)
+					command := exec.Command(binaries[name], append(c.expanded(o.Metadata.Name), "--version")...)
+					command.Env = append(os.Environ(), "NAMESPACE=dapr-system")
 					if out, err := command.CombinedOutput(); err != nil {
 						t.Errorf("%v: %s", err, out)
 					}
