@@ -23,6 +23,12 @@ type actorsAPI interface {
 	transactActor(ctx context.Context, actor actorRef, operations ...stateOperation) meaning
 	createTimer(ctx context.Context, actor actorRef, timer actorTimer) meaning
 	deleteTimer(ctx context.Context, actor actorRef, name string) meaning
+	// createReminder does not replace one that is there unless overwrite says so; no data are sent.
+	createReminder(ctx context.Context, actor actorRef, reminder actorTimer, overwrite bool) meaning
+	// reminder gives the due time and the period.
+	reminder(ctx context.Context, actor actorRef, name string) meaning
+	renameReminder(ctx context.Context, actor actorRef, name, newName string) meaning
+	deleteReminder(ctx context.Context, actor actorRef, name string) meaning
 }
 
 type actorRef struct{ Type, ID string }
@@ -81,6 +87,34 @@ func (h *httpAPI) deleteTimer(ctx context.Context, actor actorRef, name string) 
 	return h.call(ctx, "DELETE", actor.path()+"/timers/"+segment(name), "", nil).nothing()
 }
 
+func (h *httpAPI) createReminder(ctx context.Context, actor actorRef, r actorTimer, overwrite bool) meaning {
+	body, err := json.Marshal(map[string]any{"dueTime": r.DueTime, "period": r.Period, "ttl": r.TTL, "overwrite": overwrite})
+	if err != nil {
+		panic(err)
+	}
+	return h.call(ctx, "POST", actor.path()+"/reminders/"+segment(r.Name), string(body), nil).nothing()
+}
+
+func (h *httpAPI) reminder(ctx context.Context, actor actorRef, name string) meaning {
+	answer := h.call(ctx, "GET", actor.path()+"/reminders/"+segment(name), "", nil)
+	if f := answer.fault(); f != nil {
+		return meaning{Fault: f}
+	}
+	var r struct{ DueTime, Period string }
+	if err := json.Unmarshal([]byte(answer.body), &r); err != nil {
+		return meaning{Value: answer.body}
+	}
+	return meaning{Value: r.DueTime + " " + r.Period}
+}
+
+func (h *httpAPI) renameReminder(ctx context.Context, actor actorRef, name, newName string) meaning {
+	return h.call(ctx, "PATCH", actor.path()+"/reminders/"+segment(name), `{"newName":"`+newName+`"}`, nil).nothing()
+}
+
+func (h *httpAPI) deleteReminder(ctx context.Context, actor actorRef, name string) meaning {
+	return h.call(ctx, "DELETE", actor.path()+"/reminders/"+segment(name), "", nil).nothing()
+}
+
 func (g *grpcAPI) callActor(ctx context.Context, actor actorRef, method, body string) meaning {
 	answer, err := g.client.InvokeActor(g.context(ctx), &runtimev1.InvokeActorRequest{ActorType: actor.Type, ActorId: actor.ID, Method: method, Data: []byte(body)})
 	return meaning{Value: string(answer.GetData()), Fault: faultOf(err)}
@@ -109,6 +143,30 @@ func (g *grpcAPI) createTimer(ctx context.Context, actor actorRef, timer actorTi
 
 func (g *grpcAPI) deleteTimer(ctx context.Context, actor actorRef, name string) meaning {
 	_, err := g.client.UnregisterActorTimer(g.context(ctx), &runtimev1.UnregisterActorTimerRequest{ActorType: actor.Type, ActorId: actor.ID, Name: name})
+	return meaning{Fault: faultOf(err)}
+}
+
+func (g *grpcAPI) createReminder(ctx context.Context, actor actorRef, r actorTimer, overwrite bool) meaning {
+	_, err := g.client.RegisterActorReminder(g.context(ctx), &runtimev1.RegisterActorReminderRequest{ActorType: actor.Type, ActorId: actor.ID, Name: r.Name,
+		DueTime: r.DueTime, Period: r.Period, Ttl: r.TTL, Overwrite: &overwrite})
+	return meaning{Fault: faultOf(err)}
+}
+
+func (g *grpcAPI) reminder(ctx context.Context, actor actorRef, name string) meaning {
+	r, err := g.client.GetActorReminder(g.context(ctx), &runtimev1.GetActorReminderRequest{ActorType: actor.Type, ActorId: actor.ID, Name: name})
+	if err != nil {
+		return meaning{Fault: faultOf(err)}
+	}
+	return meaning{Value: r.GetDueTime() + " " + r.GetPeriod()}
+}
+
+func (g *grpcAPI) renameReminder(ctx context.Context, actor actorRef, name, newName string) meaning {
+	_, err := g.client.RenameActorReminder(g.context(ctx), &runtimev1.RenameActorReminderRequest{ActorType: actor.Type, ActorId: actor.ID, OldName: name, NewName: newName})
+	return meaning{Fault: faultOf(err)}
+}
+
+func (g *grpcAPI) deleteReminder(ctx context.Context, actor actorRef, name string) meaning {
+	_, err := g.client.UnregisterActorReminder(g.context(ctx), &runtimev1.UnregisterActorReminderRequest{ActorType: actor.Type, ActorId: actor.ID, Name: name})
 	return meaning{Fault: faultOf(err)}
 }
 
@@ -238,7 +296,52 @@ func actorTimerCases(app *actorApp) []parityCase {
 	}
 }
 
-// TestParityActors: calls, state and timers of actors mean the same over both transports.
+func actorReminderCases() []parityCase {
+	later := actorTimer{Name: "r", DueTime: "1h", Period: "2h"}
+	create := func(a *asker, r actorTimer, overwrite bool) meaning {
+		return a.api.createReminder(a.ctx, a.actor(), r, overwrite)
+	}
+	gone := meaning{Fault: &fault{HTTP: http.StatusNotFound, Code: "ERR_ACTOR_REMINDER_NOT_FOUND", GRPC: codes.NotFound, Text: "actor reminder not found: r"}}
+	foreign := meaning{Fault: &fault{HTTP: http.StatusForbidden, Code: "ERR_ACTOR_REMINDER_NON_HOSTED", GRPC: codes.PermissionDenied,
+		Text: "operations on actor reminders are only possible on hosted actor types"}}
+	return []parityCase{
+		{name: "one is read", do: func(a *asker) meaning {
+			a.must(create(a, later, true))
+			return a.api.reminder(a.ctx, a.actor(), "r")
+		}, want: meaning{Value: "1h 2h"}},
+		{name: "one is replaced", do: func(a *asker) meaning {
+			a.must(create(a, later, true))
+			a.must(create(a, actorTimer{Name: "r", DueTime: "3h"}, true))
+			return a.api.reminder(a.ctx, a.actor(), "r")
+		}, want: meaning{Value: "3h "}},
+		{name: "one is not to be replaced", do: func(a *asker) meaning {
+			a.must(create(a, later, false))
+			return create(a, later, false)
+		}, want: meaning{Fault: &fault{HTTP: http.StatusConflict, Code: "ERR_ACTOR_REMINDER_ALREADY_EXISTS", GRPC: codes.AlreadyExists,
+			Text: "actor reminder already exists: r"}}},
+		{name: "one is deleted", do: func(a *asker) meaning {
+			a.must(create(a, later, true))
+			a.must(a.api.deleteReminder(a.ctx, a.actor(), "r"))
+			return a.api.reminder(a.ctx, a.actor(), "r")
+		}, want: gone},
+		{name: "one is renamed", do: func(a *asker) meaning {
+			a.must(create(a, actorTimer{Name: "old", DueTime: "1h", Period: "2h"}, true))
+			a.must(a.api.renameReminder(a.ctx, a.actor(), "old", "r"))
+			return a.api.reminder(a.ctx, a.actor(), "r")
+		}, want: meaning{Value: "1h 2h"}},
+		{name: "none is there", do: func(a *asker) meaning { return a.api.reminder(a.ctx, a.actor(), "r") }, want: gone},
+		{name: "none is deleted", do: func(a *asker) meaning { return a.api.deleteReminder(a.ctx, a.actor(), "r") }},
+		{name: "a due time that is none", do: func(a *asker) meaning { return create(a, actorTimer{Name: "r", DueTime: "soon"}, true) },
+			want: meaning{Fault: &fault{HTTP: http.StatusInternalServerError, Code: "ERR_ACTOR_REMINDER_CREATE", GRPC: codes.Internal,
+				Text: "error creating actor reminder: …"}}},
+		{name: "a type that is not hosted", do: func(a *asker) meaning {
+			return a.api.createReminder(a.ctx, actorRef{"Nobody", "1"}, later, true)
+		}, want: foreign},
+		{name: "one of a type that is not hosted", do: func(a *asker) meaning { return a.api.reminder(a.ctx, actorRef{"Nobody", "1"}, "r") }, want: foreign},
+	}
+}
+
+// TestParityActors: calls, state, timers and reminders of actors mean the same over both transports.
 func TestParityActors(t *testing.T) {
 	runtimetest.Isolate(t)
 	app := newActorApp(t, `{"entities":["T"]}`)
@@ -260,4 +363,5 @@ func TestParityActors(t *testing.T) {
 	t.Run("calls", func(t *testing.T) { askAll(t, actorCallCases(), apis, "", false) })
 	t.Run("state", func(t *testing.T) { askAll(t, actorStateCases(), apis, "", false) })
 	t.Run("timers", func(t *testing.T) { askAll(t, actorTimerCases(app), apis, "", false) })
+	t.Run("reminders", func(t *testing.T) { askAll(t, actorReminderCases(), apis, "", false) })
 }
