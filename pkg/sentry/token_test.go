@@ -1,10 +1,15 @@
 package sentry_test
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"io"
+	"math/big"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -316,6 +321,56 @@ func TestDiscovery(t *testing.T) {
 			t.Errorf("%s%s: %d %s", refused.host, refused.path, code, text)
 		}
 	}
+}
+
+// TestDiscoveryUnderFiles: a certificate that others trust is shown, and one that is put in its place, without a restart.
+func TestDiscoveryUnderFiles(t *testing.T) {
+	folder := t.TempDir()
+	file, key := filepath.Join(folder, "tls.crt"), filepath.Join(folder, "tls.key")
+	put := func() *x509.Certificate {
+		t.Helper()
+		private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"sentry.example"}, NotAfter: time.Now().Add(time.Hour)}
+		raw, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
+		if err != nil {
+			t.Fatal(err)
+		}
+		der, err := x509.MarshalPKCS8PrivateKey(private)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for path, block := range map[string]*pem.Block{file: {Type: "CERTIFICATE", Bytes: raw}, key: {Type: "PRIVATE KEY", Bytes: der}} {
+			if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		made, err := x509.ParseCertificate(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return made
+	}
+	first := put()
+	s := sentrytest.Start(t, withJWT(func(c *sentry.Config) {
+		c.JWT.Algorithm, c.OIDC.Enabled, c.OIDC.CertificateFile, c.OIDC.KeyFile = "ES256", true, file, key
+	}))
+	shows := func(want *x509.Certificate) {
+		t.Helper()
+		roots := x509.NewCertPool()
+		roots.AddCert(want)
+		conn, err := tls.Dial("tcp", s.OIDCAddress().String(), &tls.Config{RootCAs: roots, ServerName: "sentry.example"})
+		if err == nil {
+			err = conn.Close()
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	shows(first)
+	shows(put())
 }
 
 // TestDiscoveryInClear: without TLS, with a key set that stands elsewhere.

@@ -23,9 +23,10 @@ const (
 	checkInterval = "15s"
 )
 
-// Resolver is a nameresolution.Resolver and Announcer.
+// Resolver is a nameresolution.Resolver, Announcer and Withdrawer.
 type Resolver struct {
 	agent    *api.Client
+	idle     func() // lets go of its connections
 	query    api.QueryOptions
 	portKey  string
 	settings Settings
@@ -60,7 +61,7 @@ func New(s Settings) (*Resolver, error) {
 	if err != nil {
 		return nil, fmt.Errorf("client of the Consul agent: %w", err)
 	}
-	r.agent = agent
+	r.agent, r.idle = agent, config.Transport.CloseIdleConnections
 	return r, nil
 }
 
@@ -167,5 +168,11 @@ func (r *Resolver) Withdraw(ctx context.Context) error {
 	if err := r.agent.Agent().ServiceDeregisterOpts(id, (&api.QueryOptions{}).WithContext(ctx)); err != nil {
 		return fmt.Errorf("take %s out of Consul: %w", id, err)
 	}
+	return nil
+}
+
+// Close lets go of the connections to the agent. It takes nothing out of Consul.
+func (r *Resolver) Close() error {
+	r.idle()
 	return nil
 }

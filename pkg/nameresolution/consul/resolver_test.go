@@ -3,13 +3,16 @@ package consul_test
 import (
 	"encoding/json"
 	"errors"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
 
 	"github.com/daprd/daprd/pkg/nameresolution"
 	"github.com/daprd/daprd/pkg/nameresolution/consul"
@@ -22,11 +25,12 @@ type agent struct {
 	entries map[string]map[string]any
 	failing map[string]bool
 	asked   []string // the queries, and the tokens
+	closed  chan struct{}
 }
 
 func startAgent(t *testing.T) *agent {
 	t.Helper()
-	a := &agent{entries: map[string]map[string]any{}, failing: map[string]bool{}}
+	a := &agent{entries: map[string]map[string]any{}, failing: map[string]bool{}, closed: make(chan struct{}, 10)}
 	mux := http.NewServeMux()
 	mux.HandleFunc("PUT /v1/agent/service/register", func(w http.ResponseWriter, r *http.Request) {
 		var entry map[string]any
@@ -48,11 +52,17 @@ func startAgent(t *testing.T) *agent {
 		}
 		_ = json.NewEncoder(w).Encode(found)
 	})
-	a.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	a.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		mux.ServeHTTP(w, r)
 	}))
+	a.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateClosed {
+			a.closed <- struct{}{}
+		}
+	}
+	a.Start()
 	t.Cleanup(a.Close)
 	return a
 }
@@ -67,8 +77,15 @@ func open(t *testing.T, s consul.Settings) *consul.Resolver {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 	return r
 }
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var cart = nameresolution.Announcement{AppID: "cart", Host: "10.0.0.7", Port: 50002, HTTPPort: 3500, AppPort: 8080}
 
@@ -124,6 +141,23 @@ func resolve(t *testing.T, r *consul.Resolver, want ...string) {
 	}
 	if diff := cmp.Diff(set(want), set(got)); err != nil || diff != "" {
 		t.Errorf("%v\n%s", err, diff)
+	}
+}
+
+// TestClose: the connections to the agent end with the resolver: a sidecar makes another one at each restart in its process.
+func TestClose(t *testing.T) {
+	a := startAgent(t)
+	r := open(t, consul.Settings{Client: a.client("")})
+	if _, err := r.Resolve(t.Context(), nameresolution.Target{AppID: "cart"}); err == nil {
+		t.Fatal("an application is found that is not there")
+	}
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-a.closed:
+	case <-time.After(30 * time.Second):
+		t.Error("the connection stays")
 	}
 }
 
