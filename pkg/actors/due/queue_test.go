@@ -28,6 +28,13 @@ func (r *ran) add(what string) {
 	r.all = append(r.all, fmt.Sprintf("%s %v", what, time.Since(r.began)))
 }
 
+// restart counts from now on.
+func (r *ran) restart() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.began = time.Now()
+}
+
 func (r *ran) want(t *testing.T, want ...string) {
 	t.Helper()
 	synctest.Wait()
@@ -182,7 +189,7 @@ func TestClose(t *testing.T) {
 			q.Add(waits)
 			time.Sleep(time.Microsecond)
 			synctest.Wait()
-			r.began = time.Now()
+			r.restart()
 			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
 			err := q.Close(ctx)
