@@ -41,7 +41,7 @@ func FuzzSPIFFE(f *testing.F) {
 		if caller.Namespace == "" || caller.AppID == "" || strings.Contains(caller.Namespace+caller.AppID, "/") {
 			t.Fatalf("the caller of %q is %+v", text, caller)
 		}
-		is := Peer{TrustDomain: caller.TrustDomain, Namespace: caller.Namespace, AppID: caller.AppID}
+		is := Peer(caller)
 		if err := is.check(leaf); err != nil {
 			t.Fatalf("%q is not the peer that it is as a caller: %v", text, err)
 		}
