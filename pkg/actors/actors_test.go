@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -90,12 +91,18 @@ type mesh struct {
 // begin makes a Service whose application hosts the type T.
 func begin(t *testing.T, settings channel.ActorSettings, call func(ctx context.Context, id, method string, header channel.Header) error) *mesh {
 	t.Helper()
-	store := state.NewService(state.Deps{AppID: "myapp"})
 	kept, err := memory.NewState(t.Context(), componentstest.Spec("state.in-memory", nil))
-	if err == nil {
-		err = store.Add("st", kept, state.Settings{ActorStateStore: true})
-	}
 	if err != nil {
+		t.Fatal(err)
+	}
+	return beginOn(t, kept, settings, call)
+}
+
+// beginOn is begin with a store of the test's own.
+func beginOn(t *testing.T, kept state.Store, settings channel.ActorSettings, call func(ctx context.Context, id, method string, header channel.Header) error) *mesh {
+	t.Helper()
+	store := state.NewService(state.Deps{AppID: "myapp"})
+	if err := store.Add("st", kept, state.Settings{ActorStateStore: true}); err != nil {
 		t.Fatal(err)
 	}
 	log := logrus.New()
@@ -443,6 +450,84 @@ func TestHalt(t *testing.T) {
 			t.Error(diff)
 		}
 	})
+}
+
+// slowStore is a store whose transactions wait until it is opened.
+type slowStore struct {
+	state.Store
+	open chan struct{}
+}
+
+func (s *slowStore) Transact(ctx context.Context, ops []state.Operation, metadata map[string]string) error {
+	<-s.open
+	runtime.Gosched()
+	return s.Store.(state.Transactor).Transact(ctx, ops, metadata)
+}
+
+func (s *slowStore) Close() error { return s.Store.(io.Closer).Close() }
+
+func (s *slowStore) Features() []state.Feature { return s.Store.(state.Featured).Features() }
+
+// TestSlowWrite: an actor does not leave before what it writes is written, and leaves then.
+func TestSlowWrite(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		kept, err := memory.NewState(t.Context(), componentstest.Spec("state.in-memory", nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		store := &slowStore{kept, make(chan struct{})}
+		m := beginOn(t, store, channel.ActorSettings{}, nil)
+		if err := m.invoke(t.Context(), "1", "m"); err != nil {
+			t.Fatal(err)
+		}
+		written, drained := make(chan error, 1), make(chan struct{})
+		go func() { written <- m.write(t.Context(), "1", "k", "v") }()
+		synctest.Wait()
+		go func() {
+			m.Drain(t.Context(), []string{"T"}, func(string, string) bool { return true })
+			close(drained)
+		}()
+		synctest.Wait()
+		select {
+		case <-drained:
+			t.Error("the actor has left, and its write is under way")
+		default:
+		}
+		close(store.open)
+		synctest.Wait()
+		select {
+		case <-drained:
+		default:
+			t.Error("the actor does not leave")
+		}
+		if err := <-written; err != nil {
+			t.Errorf("the write: %v", err)
+		}
+	})
+}
+
+// TestWritesAndDepartures: actors leave while they write, over and over; the race detector looks on.
+func TestWritesAndDepartures(t *testing.T) {
+	kept, err := memory.NewState(t.Context(), componentstest.Spec("state.in-memory", nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	store := &slowStore{kept, make(chan struct{})}
+	m := beginOn(t, store, channel.ActorSettings{}, nil)
+	for range 200 {
+		if err := m.invoke(t.Context(), "1", "m"); err != nil {
+			t.Fatal(err)
+		}
+		var wait sync.WaitGroup
+		wait.Go(func() {
+			if err := m.write(t.Context(), "1", "k", "v"); err != nil {
+				t.Errorf("the write: %v", err)
+			}
+		})
+		store.open <- struct{}{} // the write is under way
+		m.Drain(t.Context(), []string{"T"}, func(string, string) bool { return true })
+		wait.Wait()
+	}
 }
 
 // TestLeave: before the sidecar ends its actors leave, and nothing is hosted any more.

@@ -60,10 +60,11 @@ func (d *departure) run(a *actor) {
 	defer k.mu.Unlock()
 	a.active = false
 	if a.writes > 0 {
-		d.written = make(chan struct{})
+		written := make(chan struct{})
+		d.written = written
 		k.mu.Unlock()
 		select {
-		case <-d.written:
+		case <-written:
 		case <-k.service.alive.Done():
 		}
 		k.mu.Lock()

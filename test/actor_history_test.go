@@ -1,0 +1,273 @@
+package test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/daprd/daprd/pkg/components/redis/redistest"
+)
+
+const (
+	// ledgers is how many actors the history test has, and clerks how many clients, each of which goes through all of them.
+	ledgers, clerks = 12, 6
+	// soaking names the variable with which the history test goes on for a time of its own: make soak.
+	soaking = "DAPRD_SOAK"
+)
+
+// host is an application with its sidecar, and the way from there to placement.
+type host struct {
+	*ledger
+	id      string
+	link    *link
+	flags   []string
+	process *process
+}
+
+// guild is a mesh of hosts, a sidecar that calls them, and placement.
+type guild struct {
+	mesh      *mesh
+	placement *placement
+	hosts     [3]*host
+	caller    *process
+	turns     *turns
+	history   history
+	clerks    [clerks]atomic.Int64
+}
+
+func newGuild(t *testing.T) *guild {
+	t.Helper()
+	redis := redistest.Start(t)
+	store := manifests(t, map[string]string{"store.yaml": `
+apiVersion: dapr.io/v1alpha1
+kind: Component
+metadata: {name: actorstore}
+spec:
+  type: state.redis
+  version: v1
+  metadata:
+  - {name: redisHost, value: "` + redis.Address + `"}
+  - {name: actorStateStore, value: "true"}
+`})
+	g := &guild{mesh: newMesh(t), turns: newTurns(t), placement: startPlacement(t)}
+	for i := range g.hosts {
+		h := &host{ledger: newLedger(t, g.turns), id: g.mesh.id("ledger"), link: newLink(t, g.placement.address)}
+		h.flags = []string{h.flag(), store, "--placement-host-address", h.link.address}
+		g.hosts[i] = h
+		g.open(t, h)
+	}
+	g.caller = g.mesh.start(t, g.mesh.id("caller"), store, "--placement-host-address", g.placement.address)
+	return g
+}
+
+// open starts a host's sidecar.
+func (g *guild) open(t *testing.T, h *host) {
+	t.Helper()
+	h.process = g.mesh.launch(t, h.id, h.flags...)
+	url := "http://" + h.process.httpAddress(t)
+	h.sidecar.Store(&url)
+	h.process.ready(t)
+}
+
+// ask calls an actor's method through the sidecar that hosts none.
+func (g *guild) ask(ctx context.Context, c *http.Client, url, actor, method, body string) (answer, error) {
+	return try(ctx, c, http.MethodPost, url+"/v1.0/actors/ledger/"+actor+"/method/"+method, strings.NewReader(body))
+}
+
+// work has a clerk make entries, and now and then ask for a reminder, until told to stop.
+func (g *guild) work(t *testing.T, clerk int, stop <-chan struct{}) {
+	c, url := client(t), g.caller.url(t, "")
+	for n := 0; ; n++ {
+		select {
+		case <-stop:
+			return
+		default:
+		}
+		actor, name := fmt.Sprintf("a%d", (n+clerk)%ledgers), fmt.Sprintf("%d-%d", clerk, n)
+		if n%16 == 15 {
+			if a, err := g.ask(t.Context(), c, url, actor, "remind", name); err == nil && a.status == http.StatusOK {
+				g.history.promise(actor + "/" + name)
+			}
+			continue
+		}
+		e := deed{actor: actor, name: name, call: time.Now(), at: -1}
+		a, err := g.ask(t.Context(), c, url, actor, "add", name)
+		e.back = time.Now()
+		if err == nil && a.status == http.StatusOK {
+			if e.at, err = strconv.Atoi(a.body); err != nil {
+				t.Errorf("actor %s answers %q", actor, a.body)
+				return
+			}
+			g.clerks[clerk].Add(1)
+		}
+		g.history.add(e)
+	}
+}
+
+// goesOn waits until every clerk has made as many entries as there are actors: all actors are alive.
+func (g *guild) goesOn(t *testing.T) {
+	t.Helper()
+	var goals [clerks]int64
+	for i := range goals {
+		goals[i] = g.clerks[i].Load() + ledgers
+	}
+	eventually(t, "every clerk goes on", func() bool {
+		for i := range goals {
+			if g.clerks[i].Load() < goals[i] {
+				return t.Failed()
+			}
+		}
+		return true
+	})
+}
+
+func (h *history) add(d deed) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.deeds = append(h.deeds, d)
+}
+
+func (h *history) promise(reminder string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.promised = append(h.promised, reminder)
+}
+
+// faults are what the history test does to a host or to placement, and undoes once the others have gone on without it.
+var faults = []struct {
+	name   string
+	strike func(t *testing.T, g *guild, h *host)
+}{
+	{"a sidecar is killed", func(t *testing.T, g *guild, h *host) {
+		h.stops.Add(1)
+		h.process.signal(t, syscall.SIGKILL)
+		h.process.exits(t, -1)
+		g.goesOn(t)
+		g.open(t, h)
+	}},
+	{"a sidecar is told to end", func(t *testing.T, g *guild, h *host) {
+		h.process.stops(t)
+		g.goesOn(t)
+		g.open(t, h)
+	}},
+	{"a sidecar stands still", func(t *testing.T, g *guild, h *host) {
+		h.stops.Add(1)
+		h.process.signal(t, syscall.SIGSTOP)
+		g.goesOn(t)
+		h.process.signal(t, syscall.SIGCONT)
+	}},
+	{"a sidecar is cut off from placement", func(t *testing.T, g *guild, h *host) {
+		h.link.fall()
+		g.goesOn(t)
+		h.link.heal()
+	}},
+	{"an application crashes", func(t *testing.T, g *guild, h *host) {
+		h.die()
+		h.live(t)
+	}},
+	{"placement is killed", func(t *testing.T, g *guild, _ *host) {
+		g.placement.kill(t)
+		g.placement.start(t)
+	}},
+}
+
+// TestActorHistory holds the guarantees of docs/actors.md while everything is killed, stopped and cut off: no two turns of
+// one actor at once, no acknowledged entry lost, no reminder lost. DAPRD_SOAK=10m has it go on for ten minutes.
+func TestActorHistory(t *testing.T) {
+	t.Parallel()
+	g := newGuild(t)
+	var (
+		stop  = make(chan struct{})
+		wait  sync.WaitGroup
+		seed  = rand.Uint64()
+		chaos = rand.New(rand.NewPCG(seed, 0))
+		until = time.Now()
+	)
+	t.Logf("the seed is %d", seed)
+	if text := os.Getenv(soaking); text != "" {
+		long, err := time.ParseDuration(text)
+		if err != nil {
+			t.Fatalf("%s: %v", soaking, err)
+		}
+		until = until.Add(long)
+	}
+	for clerk := range clerks {
+		wait.Go(func() { g.work(t, clerk, stop) })
+	}
+	g.goesOn(t)
+	struck := 0
+	for first := true; first || time.Now().Before(until); first = false {
+		for _, at := range chaos.Perm(len(faults)) {
+			if t.Failed() {
+				break
+			}
+			fault, h := faults[at], g.hosts[chaos.IntN(len(g.hosts))]
+			t.Logf("%s: %s", h.process.httpAddress(t), fault.name)
+			fault.strike(t, g, h)
+			g.goesOn(t)
+			struck++
+		}
+	}
+	close(stop)
+	wait.Wait()
+
+	kept := map[string][]string{}
+	for i := range ledgers {
+		actor := fmt.Sprintf("a%d", i)
+		a, err := g.ask(t.Context(), g.turns.client, g.caller.url(t, ""), actor, "list", "")
+		if err != nil || a.status != http.StatusOK {
+			t.Fatalf("list of %s: %v %+v", actor, err, a)
+		}
+		kept[actor] = strings.Fields(a.body)
+	}
+	g.history.check(t, kept)
+	eventually(t, "every reminder that was acknowledged fires", func() bool {
+		g.turns.mu.Lock()
+		defer g.turns.mu.Unlock()
+		for _, name := range g.history.promised {
+			if g.turns.firings[name] == 0 {
+				return false
+			}
+		}
+		return true
+	})
+	more := 0
+	for _, times := range g.turns.firings {
+		more += times - 1
+	}
+	t.Logf("%d faults, %d turns, %d reminders, %d of them fired once more", struck, g.turns.count, len(g.history.promised), more)
+}
+
+// TestActorsRollingRestart: three hosts are restarted one after the other, and no call of a fourth sidecar fails.
+func TestActorsRollingRestart(t *testing.T) {
+	t.Parallel()
+	g := newGuild(t)
+	c, url := client(t), g.caller.url(t, "")
+	l := newLoad(newGate(), false)
+	var next atomic.Int64
+	l.start(t, 8, "clerk", func(ctx context.Context, id string) error {
+		a, err := g.ask(ctx, c, url, fmt.Sprintf("a%d", next.Add(1)%ledgers), "add", id)
+		if err == nil && a.status != http.StatusOK {
+			err = fmt.Errorf("status %d: %s", a.status, a.body)
+		}
+		return err
+	})
+	l.reaches(t, 100)
+	for _, h := range g.hosts {
+		h.process.stops(t)
+		l.reaches(t, 100)
+		g.open(t, h)
+		l.reaches(t, 100)
+	}
+	l.end()
+	t.Logf("%d calls, %d failures", l.calls.Load(), l.failures.Load())
+}

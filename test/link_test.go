@@ -1,0 +1,108 @@
+package test
+
+import (
+	"net"
+	"sync"
+	"testing"
+)
+
+// link is a way between two processes that can be cut as a cable is: what is sent falls silent, and nobody is told.
+type link struct {
+	address string
+	to      string
+
+	mu    sync.Mutex
+	cut   chan struct{} // closed while the link is cut
+	conns map[net.Conn]struct{}
+	work  sync.WaitGroup
+}
+
+// newLink leads to an address.
+func newLink(t *testing.T, to string) *link {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &link{address: listener.Addr().String(), to: to, cut: make(chan struct{}), conns: map[net.Conn]struct{}{}}
+	l.work.Go(func() { l.accept(listener) })
+	t.Cleanup(func() {
+		listener.Close()
+		l.drop()
+		l.work.Wait()
+	})
+	return l
+}
+
+func (l *link) accept(listener net.Listener) {
+	for {
+		from, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		to, err := net.Dial("tcp", l.to)
+		if err != nil {
+			from.Close()
+			continue
+		}
+		l.mu.Lock()
+		l.conns[from], l.conns[to] = struct{}{}, struct{}{}
+		l.mu.Unlock()
+		l.work.Go(func() { l.carry(from, to) })
+		l.work.Go(func() { l.carry(to, from) })
+	}
+}
+
+// carry copies until an end closes; what comes while the link is cut is lost.
+func (l *link) carry(to, from net.Conn) {
+	defer to.Close()
+	defer from.Close()
+	buffer := make([]byte, 32<<10)
+	for {
+		n, err := from.Read(buffer)
+		if err != nil {
+			return
+		}
+		if l.silent() {
+			continue
+		}
+		if _, err := to.Write(buffer[:n]); err != nil {
+			return
+		}
+	}
+}
+
+func (l *link) silent() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	select {
+	case <-l.cut:
+		return true
+	default:
+		return false
+	}
+}
+
+// fall cuts the link.
+func (l *link) fall() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	close(l.cut)
+}
+
+// heal lets new connections through; the old ones have lost bytes and end.
+func (l *link) heal() {
+	l.mu.Lock()
+	l.cut = make(chan struct{})
+	l.mu.Unlock()
+	l.drop()
+}
+
+func (l *link) drop() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for conn := range l.conns {
+		conn.Close()
+	}
+	clear(l.conns)
+}
