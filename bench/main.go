@@ -20,6 +20,7 @@ func main() {
 	role := flag.String("role", "", "internal: the part that this process plays (echo, streaming-echo, client, publisher)")
 	daprd := flag.String("daprd", "bin/daprd", "the daprd binary")
 	sentry := flag.String("sentry", "bin/sentry", "the sentry binary")
+	placement := flag.String("placement", "bin/placement", "the placement binary")
 	duration := flag.Duration("duration", 5*time.Second, "how long each scenario runs")
 	connections := flag.Int("connections", 16, "client connections")
 	only := flag.String("only", "", "run the scenarios whose name contains this")
@@ -39,7 +40,7 @@ func main() {
 	case "publisher":
 		err = publisher(ctx, *duration, *connections)
 	default:
-		err = (&suite{daprd: *daprd, sentry: *sentry, duration: *duration, connections: *connections, only: *only, profiles: *profile}).run(ctx)
+		err = (&suite{daprd: *daprd, sentry: *sentry, placement: *placement, duration: *duration, connections: *connections, only: *only, profiles: *profile}).run(ctx)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)

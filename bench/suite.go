@@ -21,6 +21,7 @@ const bodySize = 1024
 type suite struct {
 	daprd       string
 	sentry      string
+	placement   string
 	duration    time.Duration
 	connections int
 	only        string
@@ -69,6 +70,9 @@ func (s *suite) run(ctx context.Context) (err error) {
 		return err
 	}
 	if err := errors.Join(s.activation(ctx), s.reminders(ctx)); err != nil {
+		return err
+	}
+	if err := s.dissemination(ctx); err != nil {
 		return err
 	}
 	return s.streaming(ctx)

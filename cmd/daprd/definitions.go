@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/daprd/daprd/pkg/actors/placement"
 	"github.com/daprd/daprd/pkg/bindings"
 	"github.com/daprd/daprd/pkg/channel"
 	"github.com/daprd/daprd/pkg/runtime"
@@ -58,6 +59,13 @@ func (f *flags) cluster(s *pflag.FlagSet) {
 	s.StringVar(&c.OperatorAddress, "control-plane-address", "", "host and port of the operator, which gives the resources in Kubernetes mode")
 	s.StringVar(&c.Kubeconfig, "kubeconfig", "", "a file that tells of the API server, for a sidecar outside of a pod")
 	s.BoolVar(&c.WithoutSecretStore, "disable-builtin-k8s-secret-store", false, "Kubernetes mode without its secret store, kubernetes")
+}
+
+func (f *flags) actors(s *pflag.FlagSet) {
+	s.StringVar(&f.cfg.PlacementAddress, "placement-host-address", "",
+		"host and port of the placement servers, separated by commas; empty for placement within this machine")
+	s.DurationVar(&f.cfg.DisseminateTimeout, "actors-disseminate-timeout", placement.DefaultRoundTimeout, "how long a change of who hosts which actors may take")
+	s.StringVar(&f.actorsService, "actors-service", "", "the same as placement-host-address, as placement:host:port")
 }
 
 func (f *flags) behaviour(s *pflag.FlagSet) {

@@ -87,6 +87,7 @@ type flags struct {
 	healthPath                                           string
 	healthInterval, healthTimeout, healthThreshold       int
 	skipInit                                             []string
+	actorsService                                        string
 	appSSL, version, buildInfo, wait, streamBody         bool
 }
 
@@ -104,6 +105,7 @@ func newFlags() *flags {
 	f.add("Ports and addresses", f.addresses)
 	f.add("Identity", f.identity)
 	f.add("Kubernetes", f.cluster)
+	f.add("Actors", f.actors)
 	f.add("Resources and behaviour", f.behaviour)
 	f.add("Logs, metrics, profiles", f.observation)
 	f.add("Instead of running", f.instead)

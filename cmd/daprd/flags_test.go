@@ -31,8 +31,8 @@ func defaults() runtime.Config {
 		AppBindingOptionsTimeout: 3 * time.Second,
 		HTTPPort:                 3500, GRPCPort: 50001, ListenAddresses: []string{""}, MaxBodySize: 4 << 20, ReadBufferSize: 4 << 10,
 		Grace: 5 * time.Second, LogLevel: "info", EnableMetrics: true, MetricsPort: 9090, MetricsListenAddress: "0.0.0.0",
-		ProfilePort: 7777,
-		MTLS:        runtime.MTLS{ControlPlaneNamespace: "default", ControlPlaneTrustDomain: "localhost"},
+		ProfilePort: 7777, DisseminateTimeout: 30 * time.Second,
+		MTLS: runtime.MTLS{ControlPlaneNamespace: "default", ControlPlaneTrustDomain: "localhost"},
 	}
 }
 
@@ -58,27 +58,34 @@ func TestFlags(t *testing.T) {
 				c.APILogging = &off
 				c.MTLS.SentryAddress = "s:80"
 				c.Cluster.OperatorAddress = "c:80"
-				c.NotInUse = []string{"flag --placement-host-address (actors)"}
+				c.PlacementAddress = "p:50005"
 			}},
 		"a cluster": {"--app-id a --mode kubernetes --control-plane-address c:80 --kubeconfig k --disable-builtin-k8s-secret-store", func(c *runtime.Config) {
 			c.Mode, c.Cluster = runtime.Kubernetes, runtime.Cluster{OperatorAddress: "c:80", Kubeconfig: "k", WithoutSecretStore: true}
 		}},
-		"folders":        {"--app-id a --resources-path x,y --resources-path z", func(c *runtime.Config) { c.ResourcesPaths = []string{"x", "y", "z"} }},
-		"an old folder":  {"--app-id a --components-path x", func(c *runtime.Config) { c.ResourcesPaths = []string{"x"} }},
-		"both folders":   {"--app-id a --components-path x --resources-path y", func(c *runtime.Config) { c.ResourcesPaths = []string{"y"} }},
-		"configurations": {"--app-id a --config x --config y", func(c *runtime.Config) { c.ConfigFiles = []string{"x", "y"} }},
-		"sizes":          {"--app-id a --max-body-size 2Gi --read-buffer-size 16Ki", func(c *runtime.Config) { c.MaxBodySize, c.ReadBufferSize = 2<<30, 16<<10 }},
-		"a slow app":     {"--app-id a --app-binding-options-timeout 10s", func(c *runtime.Config) { c.AppBindingOptionsTimeout = 10 * time.Second }},
-		"old sizes":      {"--app-id a --dapr-http-max-request-size 16 --dapr-http-read-buffer-size 8", func(c *runtime.Config) { c.MaxBodySize, c.ReadBufferSize = 16<<20, 8<<10 }},
-		"new beats old":  {"--app-id a --max-body-size 1Mi --dapr-http-max-request-size 16", func(c *runtime.Config) { c.MaxBodySize = 1 << 20 }},
-		"no limit":       {"--app-id a --max-body-size 0", func(c *runtime.Config) { c.MaxBodySize = 0 }},
-		"below nothing":  {"--app-id a --max-body-size -5 --dapr-http-read-buffer-size -7", func(c *runtime.Config) { c.MaxBodySize, c.ReadBufferSize = 0, 0 }},
-		"old no limit":   {"--app-id a --dapr-http-max-request-size 0", func(c *runtime.Config) { c.MaxBodySize = 0 }},
-		"old standards":  {"--app-id a --dapr-http-max-request-size -1 --dapr-http-read-buffer-size -1", func(*runtime.Config) {}},
-		"older name":     {"--app-id a --dapr-http-stream-request-body=true", func(*runtime.Config) {}},
-		"addresses":      {"--app-id a --dapr-listen-addresses ,[::1],,127.0.0.1", func(c *runtime.Config) { c.ListenAddresses = []string{"::1", "127.0.0.1"} }},
-		"plain words":    {"--app-id a --enable-metrics false --app-port 6000 more", func(c *runtime.Config) { c.AppPort = 6000 }},
-		"after --":       {"--app-id a -- --app-port 6000", func(*runtime.Config) {}},
+		"placement": {"--app-id a --placement-host-address p:1,q:2 --actors-disseminate-timeout 5s", func(c *runtime.Config) {
+			c.PlacementAddress, c.DisseminateTimeout = "p:1,q:2", 5*time.Second
+		}},
+		"another service": {"--app-id a --actors-service other:p:1", func(c *runtime.Config) {
+			c.NotInUse = []string{"flag --actors-service (another service of actors than placement)"}
+		}},
+		"placement as a service": {"--app-id a --actors-service placement:p:1", func(c *runtime.Config) { c.PlacementAddress = "p:1" }},
+		"folders":                {"--app-id a --resources-path x,y --resources-path z", func(c *runtime.Config) { c.ResourcesPaths = []string{"x", "y", "z"} }},
+		"an old folder":          {"--app-id a --components-path x", func(c *runtime.Config) { c.ResourcesPaths = []string{"x"} }},
+		"both folders":           {"--app-id a --components-path x --resources-path y", func(c *runtime.Config) { c.ResourcesPaths = []string{"y"} }},
+		"configurations":         {"--app-id a --config x --config y", func(c *runtime.Config) { c.ConfigFiles = []string{"x", "y"} }},
+		"sizes":                  {"--app-id a --max-body-size 2Gi --read-buffer-size 16Ki", func(c *runtime.Config) { c.MaxBodySize, c.ReadBufferSize = 2<<30, 16<<10 }},
+		"a slow app":             {"--app-id a --app-binding-options-timeout 10s", func(c *runtime.Config) { c.AppBindingOptionsTimeout = 10 * time.Second }},
+		"old sizes":              {"--app-id a --dapr-http-max-request-size 16 --dapr-http-read-buffer-size 8", func(c *runtime.Config) { c.MaxBodySize, c.ReadBufferSize = 16<<20, 8<<10 }},
+		"new beats old":          {"--app-id a --max-body-size 1Mi --dapr-http-max-request-size 16", func(c *runtime.Config) { c.MaxBodySize = 1 << 20 }},
+		"no limit":               {"--app-id a --max-body-size 0", func(c *runtime.Config) { c.MaxBodySize = 0 }},
+		"below nothing":          {"--app-id a --max-body-size -5 --dapr-http-read-buffer-size -7", func(c *runtime.Config) { c.MaxBodySize, c.ReadBufferSize = 0, 0 }},
+		"old no limit":           {"--app-id a --dapr-http-max-request-size 0", func(c *runtime.Config) { c.MaxBodySize = 0 }},
+		"old standards":          {"--app-id a --dapr-http-max-request-size -1 --dapr-http-read-buffer-size -1", func(*runtime.Config) {}},
+		"older name":             {"--app-id a --dapr-http-stream-request-body=true", func(*runtime.Config) {}},
+		"addresses":              {"--app-id a --dapr-listen-addresses ,[::1],,127.0.0.1", func(c *runtime.Config) { c.ListenAddresses = []string{"::1", "127.0.0.1"} }},
+		"plain words":            {"--app-id a --enable-metrics false --app-port 6000 more", func(c *runtime.Config) { c.AppPort = 6000 }},
+		"after --":               {"--app-id a -- --app-port 6000", func(*runtime.Config) {}},
 		"values like flags": {"--config -my-config -app-id -a-b --app-channel-address=-x", func(c *runtime.Config) {
 			c.ConfigFiles, c.AppID, c.AppChannelAddress = []string{"-my-config"}, "-a-b", "-x"
 		}},
@@ -158,11 +165,11 @@ func TestVariablesOfIdentity(t *testing.T) {
 
 func TestVariablesOfLaterFeatures(t *testing.T) {
 	environment := map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "o:1", "DAPR_SCHEDULER_HOST_ADDRESS_DNS_A": "s"}
-	got, _, err := parse([]string{"--app-id", "a", "--placement-host-address", "s:1"}, func(name string) string { return environment[name] }, io.Discard)
+	got, _, err := parse([]string{"--app-id", "a", "--reminders-service", "s:1"}, func(name string) string { return environment[name] }, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"flag --placement-host-address (actors)", "environment variable DAPR_SCHEDULER_HOST_ADDRESS_DNS_A (jobs)",
+	want := []string{"flag --reminders-service (actors)", "environment variable DAPR_SCHEDULER_HOST_ADDRESS_DNS_A (jobs)",
 		"environment variable OTEL_EXPORTER_OTLP_ENDPOINT (export of traces)"}
 	if diff := cmp.Diff(want, got.NotInUse); diff != "" {
 		t.Error(diff)
@@ -259,6 +266,7 @@ func TestUnusableValues(t *testing.T) {
 		"--app-port 70000":                                     "error parsing app-port: 70000 is no port; it takes 0 to 65535",
 		"--app-protocol smtp":                                  "invalid value for 'app-protocol': smtp (it takes http, https, h2c, grpc, grpcs)",
 		"--max-body-size 4X":                                   "invalid value for 'max-body-size' option: \"4X\" is no size",
+		"--actors-disseminate-timeout 0s":                      "invalid value for 'actors-disseminate-timeout' option: 0s",
 		"--read-buffer-size many":                              "invalid value for 'read-buffer-size' option: ",
 		"--disable-init-endpoints jobs":                        "invalid value for 'disable-init-endpoints': jobs",
 		"--metrics-port zz":                                    "error parsing metrics-port flag: ",

@@ -22,9 +22,6 @@ func features() []feature {
 		jobs   = "jobs"
 	)
 	return []feature{
-		{"actors-disseminate-timeout", 30 * time.Second, actors},
-		{"actors-service", "", actors},
-		{"placement-host-address", "", actors},
 		{"reminders-service", "", actors},
 		{"scheduler-host-address", []string(nil), jobs},
 		{"scheduler-job-streams", uint(3), jobs},

@@ -34,7 +34,7 @@ func (f *flags) config(getenv func(string) string) (runtime.Config, error) {
 	f.trust(&c.MTLS, getenv)
 	c.Cluster.AllowRoot = config.Truthy(getenv("DAPR_UNSAFE_SKIP_CONTAINER_UID_GID_CHECK"))
 	c.NotInUse = f.notInUse(getenv)
-	for _, step := range []func(*runtime.Config) error{f.protocols, f.ports, f.limits, f.shutdown, f.initEndpoints, f.appHealth} {
+	for _, step := range []func(*runtime.Config) error{f.protocols, f.ports, f.limits, f.shutdown, f.initEndpoints, f.appHealth, f.placement} {
 		if err := step(&c); err != nil {
 			return c, err
 		}
@@ -65,6 +65,23 @@ func (f *flags) protocols(c *runtime.Config) (err error) {
 		c.AppProtocol = c.AppProtocol.WithTLS()
 	}
 	return err
+}
+
+// placement is where actors are looked up.
+func (f *flags) placement(c *runtime.Config) error {
+	if c.DisseminateTimeout <= 0 {
+		return fmt.Errorf("invalid value for 'actors-disseminate-timeout' option: %s; it takes more than 0s", c.DisseminateTimeout)
+	}
+	if f.actorsService == "" || strings.TrimSpace(c.PlacementAddress) != "" {
+		return nil
+	}
+	name, address, _ := strings.Cut(f.actorsService, ":")
+	if name != "placement" {
+		c.NotInUse = append(c.NotInUse, "flag --actors-service (another service of actors than placement)")
+		return nil
+	}
+	c.PlacementAddress = address
+	return nil
 }
 
 func (f *flags) ports(c *runtime.Config) (err error) {

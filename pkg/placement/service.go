@@ -55,8 +55,10 @@ type Settings struct {
 	// KeepaliveTime is after which silence a sidecar is asked whether it lives, KeepaliveTimeout how long it may take to
 	// answer.
 	KeepaliveTime, KeepaliveTimeout time.Duration
-	// Trusted says that no sidecar can trust the table of an earlier server any more, so that rounds begin at once.
-	Trusted bool
+	// Quarantine is how long a server that has just come to lead waits before its first round: as long as a sidecar may
+	// trust the table of the one before without hearing it. 0 is what KeepaliveTime makes it; less is none, where nobody
+	// can trust another table any more.
+	Quarantine time.Duration
 }
 
 func (s Settings) withDefaults() Settings {
@@ -71,12 +73,11 @@ func (s Settings) withDefaults() Settings {
 	if s.ReplicationFactor <= 0 {
 		s.ReplicationFactor = DefaultReplicationFactor
 	}
+	if s.Quarantine == 0 {
+		s.Quarantine = s.KeepaliveTime + patience + room
+	}
 	return s
 }
-
-// Quarantine is how long a server that has just come to lead waits before its first round: as long as a sidecar may trust
-// the table of the one before without hearing it.
-func (s Settings) Quarantine() time.Duration { return s.withDefaults().KeepaliveTime + patience + room }
 
 // Deps are what code passes to a Service.
 type Deps struct {
@@ -146,8 +147,8 @@ func (s *Service) Lead(ctx context.Context) error {
 	s.mu.Lock()
 	s.leading = t
 	s.mu.Unlock()
-	if !s.settings.Trusted {
-		timer := time.NewTimer(s.settings.Quarantine())
+	if s.settings.Quarantine > 0 {
+		timer := time.NewTimer(s.settings.Quarantine)
 		defer timer.Stop()
 		select {
 		case <-timer.C:

@@ -28,7 +28,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // trusted are settings with which rounds begin at once.
-func trusted() Settings { return Settings{Trusted: true} }
+func trusted() Settings { return Settings{Quarantine: -1} }
 
 // serve has a Service lead until the test ends, on an address that it gives.
 func serve(t testing.TB, settings Settings, deps Deps) (s *Service, address string) {
@@ -582,7 +582,7 @@ func TestQuarantine(t *testing.T) {
 		follower := newMember(&placementv1.Host{Name: "f", Id: "f", Namespace: "default"})
 		n.join(host)
 		n.join(follower)
-		time.Sleep(Settings{}.Quarantine() - 1)
+		time.Sleep(s.settings.Quarantine - 1)
 		if len(host.orders)+len(follower.orders) != 0 {
 			t.Error("orders came in the quarantine")
 		}

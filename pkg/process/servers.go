@@ -47,6 +47,8 @@ func Together(ctx context.Context, begin func(ctx context.Context, start Start) 
 type Observed struct {
 	HealthListenAddress string
 	HealthPort          int
+	// Pages are further paths of the health port, nil for none.
+	Pages map[string]http.Handler
 
 	EnableMetrics        bool
 	MetricsListenAddress string
@@ -63,6 +65,9 @@ func (o *Observed) Serve(ctx context.Context, start Start, log logrus.FieldLogge
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}
 	})
+	for path, page := range o.Pages {
+		mux.Handle(path, page)
+	}
 	if health, err = HTTP(ctx, start, log, Endpoint{Address: o.HealthListenAddress, Port: o.HealthPort}, mux); err != nil {
 		return nil, nil, fmt.Errorf("health server: %w", err)
 	}

@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -20,13 +21,16 @@ const defaultIdle = time.Hour
 func (r *Runtime) wireActors() {
 	r.actors = actors.New(actors.Deps{AppID: r.cfg.AppID, Namespace: r.namespace(), Table: &r.table, State: r.state, App: &r.app, Others: r.messaging,
 		Policies: r.policies, Observer: r.metrics, Log: r.deps.Logs.Scope("dapr.runtime.actor")})
-	r.table.Fill(&actors.Alone{Hosting: r.actors})
+	if r.placement = r.wirePlacement(r.actors); r.placement != nil {
+		r.table.Fill(r.placement)
+	}
 	r.state.WatchActorStore(r.actors.Reconsider)
 }
 
 // startActors has the application's types hosted, and logs the lines of the trace. Nobody waits for placement: what
 // cannot be hosted yet is as soon as it can be.
 func (r *Runtime) startActors(ctx context.Context) (ending, error) {
+	closePlacement := r.openPlacement(ctx)
 	log := r.deps.Logs.Scope("dapr.runtime.actor")
 	own := r.appConfiguration
 	if own.ReminderPartitions > 0 {
@@ -53,7 +57,7 @@ func (r *Runtime) startActors(ctx context.Context) (ending, error) {
 	}
 	return ending{withdraw: stop, close: func(context.Context) error {
 		wait.Wait()
-		return r.actors.Close()
+		return errors.Join(r.actors.Close(), closePlacement())
 	}}, nil
 }
 
@@ -92,6 +96,8 @@ func (r *Runtime) actorRuntime() metadata.ActorRuntime {
 	}
 	if status.Connected {
 		runtime.Placement = "placement: connected"
+	} else if r.cfg.named() {
+		runtime.Placement = "placement: disconnected"
 	}
 	return runtime
 }

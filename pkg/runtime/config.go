@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/daprd/daprd/pkg/actors/placement"
 	"github.com/daprd/daprd/pkg/config"
 	"github.com/daprd/daprd/pkg/security"
 )
@@ -117,6 +118,12 @@ type Config struct {
 	// SkipAppSubscriptions leaves GET /dapr/subscribe and ListTopicSubscriptions out.
 	SkipAppSubscriptions bool
 
+	// PlacementAddress lists the placement servers, host:port with commas between them; "" for none, which standalone is
+	// placement within this machine.
+	PlacementAddress string
+	// DisseminateTimeout bounds a round of placement; 0 means the default of 30 s.
+	DisseminateTimeout time.Duration
+
 	// MTLS says how sidecars know each other.
 	MTLS MTLS
 	// Cluster is for Kubernetes mode.
@@ -181,6 +188,11 @@ func (c *Config) Validate() error {
 		return conflict("dapr-grpc-port", c.GRPCPort)
 	case c.ReadBufferSize > maxReadBufferSize:
 		return fmt.Errorf("invalid value for 'read-buffer-size' option: %d bytes; 64Mi is the most", c.ReadBufferSize)
+	}
+	if c.named() {
+		if _, err := placement.NewAddresses(c.PlacementAddress, nil); err != nil {
+			return err
+		}
 	}
 	return nil
 }

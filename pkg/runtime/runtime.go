@@ -14,6 +14,8 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/daprd/daprd/pkg/actors"
+	"github.com/daprd/daprd/pkg/actors/placement"
+	"github.com/daprd/daprd/pkg/actors/placement/embedded"
 	"github.com/daprd/daprd/pkg/api"
 	"github.com/daprd/daprd/pkg/bindings"
 	"github.com/daprd/daprd/pkg/channel"
@@ -85,8 +87,10 @@ type Runtime struct {
 	app       ready.Slot[channel.App]
 	resolver  ready.Slot[nameresolution.Resolver]
 	endpoints ready.Slot[*messaging.Endpoints]
-	// table says where actors live.
-	table ready.Slot[actors.Table]
+	// table says where actors live: placement, which is nil where there is none. embedded is the one within this machine.
+	table     ready.Slot[actors.Table]
+	placement *placement.Client
+	embedded  *embedded.Servers
 
 	// configuration is the defaults until its stage.
 	configuration *config.Configuration

@@ -319,3 +319,46 @@ func FuzzOrders(f *testing.F) {
 		}
 	})
 }
+
+// BenchmarkTable is what a sidecar does with the table of 500 hosts of three types when one more has come.
+func BenchmarkTable(b *testing.B) {
+	sent := &placementv1.PlacementTables{Entries: map[string]*placementv1.PlacementTable{}}
+	for _, name := range []string{"T", "U", "V"} {
+		sent.Entries[name] = &placementv1.PlacementTable{LoadMap: map[string]*placementv1.Host{}}
+		for i := range 500 {
+			sent.Entries[name].LoadMap[fmt.Sprintf("10.0.%d.%d:50002", i/250, i%250)] = &placementv1.Host{Id: "a"}
+		}
+	}
+	before, err := newTable(1, sent, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, entry := range sent.Entries {
+		entry.LoadMap["10.0.9.9:50002"] = &placementv1.Host{Id: "a"}
+	}
+	for b.Loop() {
+		if _, err := newTable(2, sent, before); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkOwner is one look-up of an actor of one's own among 500 hosts.
+func BenchmarkOwner(b *testing.B) {
+	s, _ := newSession(&notes{})
+	types := &placementv1.PlacementTables{Entries: map[string]*placementv1.PlacementTable{"T": {LoadMap: map[string]*placementv1.Host{}}}}
+	for i := range 500 {
+		types.Entries["T"].LoadMap[fmt.Sprintf("10.0.%d.%d:50002", i/250, i%250)] = &placementv1.Host{Id: "a"}
+	}
+	table, err := newTable(1, types, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	s.client.table = table
+	for b.Loop() {
+		s.client.pulse.begin()
+		if _, err := s.client.Owner(b.Context(), "T", "actor-1", func() {}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

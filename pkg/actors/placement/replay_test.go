@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	client "github.com/daprd/daprd/pkg/actors/placement"
+	"github.com/daprd/daprd/pkg/actors/placement/placementtest"
 	placementv1 "github.com/daprd/daprd/pkg/proto/placement/v1"
 )
 
@@ -95,18 +96,18 @@ func TestCapture(t *testing.T) {
 			go func() { defer close(done); _ = server.Serve(listener) }()
 			defer func() { server.Stop(); <-done }()
 			announced := func(d *client.Deps) { d.AppID, d.Lazy = who.id, true }
-			c := start(t, newLedger(), who.address, listener.Addr().String(), announced)
+			c := placementtest.Start(t, placementtest.NewLedger(), who.address, listener.Addr().String(), announced)
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			go func() {
 				if c.Announce(ctx, who.types) == nil && who.types == nil {
-					_, _ = c.call(ctx, "T", "id0")
+					_, _ = c.Call(ctx, "T", "id0")
 				}
 			}()
 			<-s.over
 			local := 0
 			for id, host := range served(t) {
-				owner, err := c.call(t.Context(), "T", id)
+				owner, err := c.Call(t.Context(), "T", id)
 				if err != nil || len(who.types) == 0 && owner.Address != host {
 					t.Errorf("%s: %+v %v", id, owner, err)
 				}
@@ -117,7 +118,7 @@ func TestCapture(t *testing.T) {
 			if local != who.local {
 				t.Errorf("%d actors are its own, want %d", local, who.local)
 			}
-			c.stop()
+			c.Stop()
 		})
 	}
 }
