@@ -13,7 +13,7 @@ BINARIES := $(notdir $(wildcard cmd/*))
 SOURCES  := $(shell find cmd pkg -name '*.go' -not -name '*_test.go' 2>/dev/null) go.mod go.sum
 PACKAGES ?= ./...
 
-.PHONY: help run build test race lint fmt gen bench services image clean
+.PHONY: help run build test race soak lint fmt gen bench services image clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -33,6 +33,9 @@ test: services ## install and start what the tests need, then run them all with 
 	cd test/sdk && $(GO) test -count=1 -timeout 10m ./...
 	cd test/otel && $(GO) test -count=1 -timeout 10m ./...
 	cd test/chart && $(GO) test -count=1 -timeout 10m ./...
+
+soak: services ## hold what is promised of actors for 10 minutes (DAPRD_SOAK=1h: an hour) while everything is killed and cut off
+	DAPRD_SOAK=$${DAPRD_SOAK:-10m} $(GO) test -race -count=1 -v -timeout 24h -run '^TestActorHistory$$' ./test
 
 race: test ## the same as test: the race detector is always on
 

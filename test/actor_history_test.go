@@ -205,7 +205,7 @@ func TestActorHistory(t *testing.T) {
 	}
 	g.goesOn(t)
 	struck := 0
-	for first := true; first || time.Now().Before(until); first = false {
+	for first := true; !t.Failed() && (first || time.Now().Before(until)); first = false {
 		for _, at := range chaos.Perm(len(faults)) {
 			if t.Failed() {
 				break

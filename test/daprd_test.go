@@ -52,16 +52,21 @@ func run(m *testing.M) int {
 	return code
 }
 
-// binary builds daprd with the race detector, once for all tests.
-var binary = sync.OnceValues(func() (string, error) {
-	path := filepath.Join(scratch, "daprd")
-	build := exec.Command("go", "build", "-race", "-o", path, "./cmd/daprd")
+// binary builds daprd, and placementBinary placement, with the race detector, once for all tests.
+var (
+	binary          = sync.OnceValues(func() (string, error) { return build("daprd") })
+	placementBinary = sync.OnceValues(func() (string, error) { return build("placement") })
+)
+
+func build(name string) (string, error) {
+	path := filepath.Join(scratch, name)
+	build := exec.Command("go", "build", "-race", "-o", path, "./cmd/"+name)
 	build.Dir = ".."
 	if out, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build daprd: %w\n%s", err, out)
+		return "", fmt.Errorf("build %s: %w\n%s", name, err, out)
 	}
 	return path, nil
-})
+}
 
 // mesh is a set of sidecars that find each other and nobody else on this machine.
 type mesh struct {
@@ -77,7 +82,7 @@ func newMesh(t *testing.T) *mesh {
 // id makes an app id that no other test has: multicast does not know of meshes.
 func (m *mesh) id(name string) string { return name + "-" + m.suffix }
 
-// process is a running daprd.
+// process is a running daprd, or placement.
 type process struct {
 	id      string
 	command *exec.Cmd
@@ -104,11 +109,18 @@ func (m *mesh) exec(t *testing.T, id string, arguments ...string) *process {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &process{id: id, command: exec.Command(path, arguments...), log: newTranscript(), complaints: newTranscript(),
-		ended: make(chan struct{})}
-	p.command.Stdout, p.command.Stderr = p.log, p.complaints
-	p.command.Env = append(os.Environ(), "XDG_RUNTIME_DIR="+m.registry, "DAPR_HOST_IP=127.0.0.1", "GORACE=atexit_sleep_ms=0")
-	if err := p.command.Start(); err != nil {
+	command := exec.Command(path, arguments...)
+	command.Env = append(os.Environ(), "XDG_RUNTIME_DIR="+m.registry, "DAPR_HOST_IP=127.0.0.1")
+	return startProcess(t, id, command)
+}
+
+// startProcess starts one of the tree's binaries. It has to end with exit code 0 when it is asked to.
+func startProcess(t *testing.T, id string, command *exec.Cmd) *process {
+	t.Helper()
+	p := &process{id: id, command: command, log: newTranscript(), complaints: newTranscript(), ended: make(chan struct{})}
+	command.Stdout, command.Stderr = p.log, p.complaints
+	command.Env = append(command.Environ(), "GORACE=atexit_sleep_ms=0")
+	if err := command.Start(); err != nil {
 		t.Fatal(err)
 	}
 	go p.watch()

@@ -55,8 +55,6 @@ func laterFlags() *pflag.FlagSet {
 func variables() [][2]string {
 	return [][2]string{
 		{"DAPR_SCHEDULER_HOST_ADDRESS_DNS_A", "jobs"},
-		{"OTEL_EXPORTER_OTLP_ENDPOINT", "export of traces"},
-		{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "export of traces"},
 	}
 }
 
