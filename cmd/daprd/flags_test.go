@@ -164,13 +164,12 @@ func TestVariablesOfIdentity(t *testing.T) {
 }
 
 func TestVariablesOfLaterFeatures(t *testing.T) {
-	environment := map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "o:1", "DAPR_SCHEDULER_HOST_ADDRESS_DNS_A": "s"}
+	environment := map[string]string{"DAPR_SCHEDULER_HOST_ADDRESS_DNS_A": "s"}
 	got, _, err := parse([]string{"--app-id", "a", "--reminders-service", "s:1"}, func(name string) string { return environment[name] }, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"flag --reminders-service (actors)", "environment variable DAPR_SCHEDULER_HOST_ADDRESS_DNS_A (jobs)",
-		"environment variable OTEL_EXPORTER_OTLP_ENDPOINT (export of traces)"}
+	want := []string{"flag --reminders-service (actors)", "environment variable DAPR_SCHEDULER_HOST_ADDRESS_DNS_A (jobs)"}
 	if diff := cmp.Diff(want, got.NotInUse); diff != "" {
 		t.Error(diff)
 	}
