@@ -586,7 +586,7 @@ func TestQuarantine(t *testing.T) {
 		if len(host.orders)+len(follower.orders) != 0 {
 			t.Error("orders came in the quarantine")
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		if len(host.orders) != 1 || len(follower.orders) != 1 {
 			t.Errorf("%d and %d orders after it", len(host.orders), len(follower.orders))

@@ -21,13 +21,7 @@ const (
 	longestPause = 4 * time.Second
 	// DefaultRoundTimeout is that of --actors-disseminate-timeout.
 	DefaultRoundTimeout = 30 * time.Second
-	// leastDrain is the time of a drain that no round timeout takes away.
-	leastDrain = 2 * time.Second
 )
-
-// DrainBound is the longest time that running turns may have when their actor moves, for a round that may take so long:
-// four fifths of it, and 2 s at least.
-func DrainBound(round time.Duration) time.Duration { return max(leastDrain, round/5*4) }
 
 // Deps are what code passes to a Client.
 type Deps struct {

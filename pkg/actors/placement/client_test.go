@@ -192,14 +192,6 @@ func TestWatch(t *testing.T) {
 	})
 }
 
-func TestDrainBound(t *testing.T) {
-	for round, want := range map[time.Duration]time.Duration{30 * time.Second: 24 * time.Second, time.Second: 2 * time.Second, 8 * time.Second: 6400 * time.Millisecond} {
-		if got := DrainBound(round); got != want {
-			t.Errorf("%s: %s, want %s", round, got, want)
-		}
-	}
-}
-
 // TestAddresses: the list goes round, and names are resolved each time.
 func TestAddresses(t *testing.T) {
 	a, err := NewAddresses(" one:1, 10.0.0.1:2 ,,unknown:3", insecure.NewCredentials())
