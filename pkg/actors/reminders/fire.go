@@ -50,7 +50,8 @@ func (s *Store) run(ctx context.Context, k *kind, e *due.Entry) time.Time {
 	return s.record(ctx, k, e, f)
 }
 
-// load reads a reminder; nil is one that is not there any more.
+// load reads a reminder; nil is one that is not there any more. The page is read last, since it alone decides: a record may
+// outlive its deletion where the store failed in the middle of it.
 func (s *Store) load(ctx context.Context, k *kind, e *due.Entry) (*firing, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -69,6 +70,15 @@ func (s *Store) load(ctx context.Context, k *kind, e *due.Entry) (*firing, error
 	}
 	if f.plan, err = schedule.Resume(r.Period, left.Due, left.Left, r.expires()); err != nil {
 		return nil, s.readable(&unreadableError{found.key, err})
+	}
+	at := positionOf(e.ActorID(), e.Name())
+	named, err := s.descend(ctx, k.layout, at)
+	if err != nil {
+		return nil, s.readable(err)
+	}
+	if i := named.page.find(e.ActorID(), e.Name()); i < 0 || named.page.Entries[i].Serial != e.Serial {
+		s.clean(ctx, k, shard, e.Serial)
+		return nil, nil
 	}
 	return f, nil
 }
