@@ -415,10 +415,9 @@ func TestEarlyAnswerOverHTTP2(t *testing.T) {
 
 func TestBodyLimit(t *testing.T) {
 	const limit = 64 << 10
-	var got int
 	s := start(t, setup{config: Config{MaxBodySize: limit}, app: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
-		got = len(body)
+		fmt.Fprint(w, len(body))
 	})})
 	chunked := func(target string, size int) string {
 		return fmt.Sprintf("POST %s HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n", target, size, strings.Repeat("1", size))
@@ -456,8 +455,8 @@ func TestBodyLimit(t *testing.T) {
 		"exactly the limit, chunked": chunked("/v1.0/invoke/myapp/method/x", limit),
 	} {
 		t.Run(name, func(t *testing.T) {
-			if response, body := s.exchange(t, raw); response.StatusCode != 200 || got != limit {
-				t.Errorf("got %s %s, the application %d bytes", response.Status, body, got)
+			if response, body := s.exchange(t, raw); response.StatusCode != 200 || body != strconv.Itoa(limit) {
+				t.Errorf("got %s, the application %s bytes, want %d", response.Status, body, limit)
 			}
 		})
 	}
