@@ -155,6 +155,7 @@ func (s *suite) table(ctx context.Context) error {
 		{"invoke: HTTP, own sidecar, HTTP", s.load("POST", s.callee.url("/v1.0/invoke/callee/method/echo"), bodySize), one, ""},
 		{"state get: HTTP, in memory", s.load("GET", s.callee.url("/v1.0/state/store/key"), 0), one, "1.0"},
 		{"actor call: HTTP, own sidecar, HTTP", s.load("POST", s.callee.url("/v1.0/actors/"+actorType+"/{actor}/method/echo"), bodySize), one, "2.5"},
+		{"actor call: HTTP, sidecar, sidecar, HTTP", s.load("POST", s.caller.url("/v1.0/actors/"+actorType+"/{actor}/method/echo"), bodySize), both, ""},
 		{"healthz: HTTP", s.load("GET", s.callee.url("/v1.0/healthz"), 0), one, ""},
 	} {
 		if err := s.row(ctx, c); err != nil {

@@ -468,9 +468,9 @@ func TestActorStream(t *testing.T) {
 				send(&runtimev1.SubscribeActorEventsRequestAlpha1{RequestType: &runtimev1.SubscribeActorEventsRequestAlpha1_InvokeResponse{
 					InvokeResponse: &runtimev1.SubscribeActorEventsRequestInvokeResponseAlpha1{Id: r.GetId(), Data: []byte("answer"), Error: r.GetMethod() == "fails"}}})
 			case *runtimev1.SubscribeActorEventsResponseAlpha1_TimerRequest:
-				asked <- fmt.Sprintf("%s timer %s %s", q.TimerRequest.GetId(), q.TimerRequest.GetName(), q.TimerRequest.GetCallback())
 				send(&runtimev1.SubscribeActorEventsRequestAlpha1{RequestType: &runtimev1.SubscribeActorEventsRequestAlpha1_TimerResponse{
 					TimerResponse: &runtimev1.SubscribeActorEventsRequestReminderResponseAlpha1{Id: q.TimerRequest.GetId()}}})
+				asked <- fmt.Sprintf("%s timer %s %s", q.TimerRequest.GetId(), q.TimerRequest.GetName(), q.TimerRequest.GetCallback())
 			}
 		}
 	})

@@ -119,8 +119,8 @@ func situations(taken string) map[string]situation {
 			{"fatal", "the 'dapr-http-port' argument value 7999 conflicts with 'app-port'"}}},
 		"mode that is none":     {flags: []string{"--mode", "swarm"}, code: 1, says: [][]string{{"fatal", "invalid mode: swarm"}}},
 		"protocol that is none": {flags: []string{"--app-protocol", "smtp"}, code: 1, says: [][]string{{"fatal", "app-protocol", "smtp"}}},
-		"flag of later": {flags: []string{"--placement-host-address", "127.0.0.1:50005"}, code: carriesOn, says: [][]string{
-			{"warning", "placement-host-address", "no effect"}}},
+		"flag of later": {flags: []string{"--scheduler-host-address", "127.0.0.1:50006"}, code: carriesOn, says: [][]string{
+			{"warning", "scheduler-host-address", "no effect"}}},
 		"name resolver that is none": {flags: []string{"--config", "DIR/resolver.yaml"}, files: map[string]string{"a.yaml": good}, code: carriesOn, says: [][]string{
 			{"warning", "failed to init name resolution", "couldn't find name resolver carrier-pigeon/"}}},
 	}
