@@ -111,7 +111,7 @@ func beginOn(t *testing.T, kept state.Store, settings channel.ActorSettings, cal
 	m := &mesh{counts: &counts{}, host: &host{call: call}}
 	m.Service = actors.New(actors.Deps{AppID: "myapp", Namespace: "default", Table: table, State: store, App: &ready.Slot[channel.App]{},
 		Observer: m.counts, Log: log})
-	table.Fill(&actors.Alone{Hosting: m})
+	table.Fill(&alone{hosting: m})
 	if _, err := m.Host(t.Context(), &channel.AppConfiguration{Entities: []string{"T"}, ActorSettings: settings}, m.host); err != nil {
 		t.Fatal(err)
 	}

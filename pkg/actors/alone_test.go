@@ -1,4 +1,4 @@
-package actors
+package actors_test
 
 import (
 	"context"
@@ -8,17 +8,17 @@ import (
 	"github.com/daprd/daprd/pkg/actors/placement"
 )
 
-// Alone is the Table of a sidecar that shares its actors with no other.
-type Alone struct {
-	// Hosting is the Service.
-	Hosting placement.Hosting
+// alone is the Table of a sidecar that shares its actors with no other.
+type alone struct {
+	// hosting is the Service.
+	hosting placement.Hosting
 
 	mu    sync.Mutex
 	types []string
 }
 
 // Owner is this sidecar, for the types that it hosts.
-func (a *Alone) Owner(_ context.Context, actorType, _ string, enter func()) (placement.Owner, error) {
+func (a *alone) Owner(_ context.Context, actorType, _ string, enter func()) (placement.Owner, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if !slices.Contains(a.types, actorType) {
@@ -29,21 +29,21 @@ func (a *Alone) Owner(_ context.Context, actorType, _ string, enter func()) (pla
 }
 
 // Announce has the actors leave whose type is not hosted any more.
-func (a *Alone) Announce(ctx context.Context, types []string) error {
+func (a *alone) Announce(ctx context.Context, types []string) error {
 	a.mu.Lock()
 	before := a.types
 	gone := slices.DeleteFunc(slices.Clone(a.types), func(name string) bool { return slices.Contains(types, name) })
 	a.types = types
 	a.mu.Unlock()
 	if len(gone) > 0 {
-		a.Hosting.Drain(ctx, gone, func(string, string) bool { return true })
+		a.hosting.Drain(ctx, gone, func(string, string) bool { return true })
 	}
-	a.Hosting.Settled(slices.Concat(before, types))
+	a.hosting.Settled(slices.Concat(before, types))
 	return nil
 }
 
 // Ring has this sidecar alone in it.
-func (a *Alone) Ring(actorType string) (ring *placement.Ring, self string) {
+func (a *alone) Ring(actorType string) (ring *placement.Ring, self string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if !slices.Contains(a.types, actorType) {
@@ -53,7 +53,7 @@ func (a *Alone) Ring(actorType string) (ring *placement.Ring, self string) {
 }
 
 // Fresh is always nil.
-func (a *Alone) Fresh() error { return nil }
+func (a *alone) Fresh() error { return nil }
 
 // Status says that there is nobody to be connected to.
-func (a *Alone) Status() placement.Status { return placement.Status{Ready: true} }
+func (a *alone) Status() placement.Status { return placement.Status{Ready: true} }
