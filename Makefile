@@ -53,8 +53,9 @@ gen: ## generate the Go code of the .proto files anew
 bench: build ## measure daprd against a direct call; prints a table
 	$(GO) run ./bench -daprd $(BIN)/daprd
 
-services: ## install the servers and runtimes that the tests use, where they are missing
+services: ## install the servers and runtimes that the tests use, where they are missing, and build the API server of Kubernetes
 	@./test/services.sh
+	@$(GO) run ./test/kube/build
 
 image: ## build a container image of each binary, daprd:$(VERSION) for one
 	for target in $(BINARIES); do docker build --build-arg VERSION=$(VERSION) --build-arg COMMIT=$(COMMIT) --target $$target -t $$target:$(VERSION) . || exit 1; done

@@ -1,0 +1,88 @@
+package kube_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/daprd/daprd/pkg/cluster"
+	"github.com/daprd/daprd/test/kube"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// TestServer: what the package's comment promises.
+func TestServer(t *testing.T) {
+	server := kube.Start(t)
+	client := server.Client(t)
+	server.Namespace(t, "shop")
+	server.Apply(t, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: shop}\ndata: {colour: green}\n")
+
+	t.Run("objects", func(t *testing.T) {
+		expect(t, client, "green")
+		server.Apply(t, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: shop}\ndata: {colour: red}\n")
+		expect(t, client, "red")
+	})
+	t.Run("unknown fields", func(t *testing.T) {
+		err := server.TryApply(t.Context(), "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: shop}\ncolour: red\n")
+		if err == nil || !strings.Contains(err.Error(), "colour") {
+			t.Errorf("it is taken: %v", err)
+		}
+	})
+	t.Run("service accounts", func(t *testing.T) {
+		theirs, err := cluster.New(server.KubeconfigOf(t, "shop", "default"), "test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer theirs.Close()
+		var found json.RawMessage
+		err = theirs.Get(t.Context(), &found, "api", "v1", "namespaces", "shop", "configmaps", "a")
+		if !cluster.Is(err, http.StatusForbidden) || !strings.Contains(err.Error(), "system:serviceaccount:shop:default") {
+			t.Errorf("RBAC says: %v", err)
+		}
+	})
+	t.Run("pods", func(t *testing.T) {
+		server.Apply(t, "apiVersion: v1\nkind: Pod\nmetadata: {name: p, namespace: shop}\nspec: {containers: [{name: c, image: i}]}\n")
+		var review struct {
+			Status struct {
+				Authenticated bool
+				User          struct{ Username string }
+			}
+		}
+		err := client.Do(t.Context(), http.MethodPost, map[string]any{"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview",
+			"spec": map[string]any{"token": server.Token(t, "shop", "default", "p", "sentry"), "audiences": []string{"sentry"}}},
+			&review, "apis", "authentication.k8s.io", "v1", "tokenreviews")
+		if err != nil || !review.Status.Authenticated || review.Status.User.Username != "system:serviceaccount:shop:default" {
+			t.Errorf("%+v %v", review, err)
+		}
+	})
+	t.Run("kubectl", func(t *testing.T) {
+		out, err := server.Kubectl(t, "", "get", "configmap", "a", "--namespace", "shop", "--output", "jsonpath={.data.colour}")
+		if err != nil || out != "red" {
+			t.Errorf("%q %v", out, err)
+		}
+	})
+	t.Run("away", func(t *testing.T) {
+		server.Stop()
+		var found json.RawMessage
+		if err := client.Get(t.Context(), &found, "version"); err == nil {
+			t.Error("it answers while it is away")
+		}
+		server.Restart(t)
+		expect(t, client, "red")
+	})
+}
+
+func expect(t *testing.T, client *cluster.Client, colour string) {
+	t.Helper()
+	var found struct{ Data map[string]string }
+	if err := client.Get(t.Context(), &found, "api", "v1", "namespaces", "shop", "configmaps", "a"); err != nil {
+		t.Fatal(err)
+	}
+	if found.Data["colour"] != colour {
+		t.Errorf("the colour is %q, want %q", found.Data["colour"], colour)
+	}
+}
