@@ -19,6 +19,11 @@ COPY --from=build /src/bin/sentry /
 EXPOSE 50001 8080 9090
 ENTRYPOINT ["/sentry"]
 
+FROM base AS operator
+COPY --from=build /src/bin/operator /
+EXPOSE 4000 8080 9090
+ENTRYPOINT ["/operator"]
+
 FROM base AS injector
 COPY --from=build /src/bin/injector /
 EXPOSE 4000 8080 9090

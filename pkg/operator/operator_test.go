@@ -32,7 +32,9 @@ import (
 	"github.com/daprd/daprd/test/kube"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"))
+}
 
 const (
 	domain    = "cluster.local"

@@ -32,14 +32,22 @@ type watch struct {
 
 func newWatch() watch { return watch{changed: make(chan struct{}, 1)} }
 
-// stream waits for the next event of a stream.
+// stream waits for the next event of a stream. The first event is that of its headers: our operator sends them once it sees
+// every later change, so that none is missed between a list and the stream; Dapr's sends them with the first change.
 type stream func() error
 
 func receive[T any](s grpc.ServerStreamingClient[T], err error) (stream, error) {
 	if err != nil {
 		return nil, err
 	}
+	stands := false
 	return func() error {
+		if !stands {
+			stands = true
+			if _, err := s.Header(); err == nil {
+				return nil
+			}
+		}
 		_, err := s.Recv()
 		return err
 	}, nil
