@@ -21,7 +21,7 @@ ENTRYPOINT ["/sentry"]
 
 FROM base AS operator
 COPY --from=build /src/bin/operator /
-EXPOSE 4000 8080 9090
+EXPOSE 6500 19443 8080 9090
 ENTRYPOINT ["/operator"]
 
 FROM base AS injector

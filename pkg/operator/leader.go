@@ -67,8 +67,10 @@ func (o *Operator) lead(ctx context.Context, to *rest.Config, duties func(contex
 			return err
 		}
 		elector.Run(ctx)
-		working.Lock()
-		working.Unlock() //nolint:staticcheck // the lock is the wait
+		func() {
+			working.Lock()
+			defer working.Unlock()
+		}()
 	}
 	return nil
 }
