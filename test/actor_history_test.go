@@ -44,7 +44,7 @@ type guild struct {
 	clerks    [clerks]atomic.Int64
 }
 
-func newGuild(t *testing.T) *guild {
+func newGuild(t *testing.T, m *mesh) *guild {
 	t.Helper()
 	redis := redistest.Start(t)
 	store := manifests(t, map[string]string{"store.yaml": `
@@ -58,7 +58,7 @@ spec:
   - {name: redisHost, value: "` + redis.Address + `"}
   - {name: actorStateStore, value: "true"}
 `})
-	g := &guild{mesh: newMesh(t), turns: newTurns(t), placement: startPlacement(t)}
+	g := &guild{mesh: m, turns: newTurns(t), placement: startPlacement(t)}
 	for i := range g.hosts {
 		h := &host{ledger: newLedger(t, g.turns), id: g.mesh.id("ledger"), link: newLink(t, g.placement.address)}
 		h.flags = []string{h.flag(), store, "--placement-host-address", h.link.address}
@@ -184,7 +184,7 @@ var faults = []struct {
 // one actor at once, no acknowledged entry lost, no reminder lost. DAPRD_SOAK=10m has it go on for ten minutes.
 func TestActorHistory(t *testing.T) {
 	t.Parallel()
-	g := newGuild(t)
+	g := newGuild(t, newMesh(t))
 	var (
 		stop  = make(chan struct{})
 		wait  sync.WaitGroup
@@ -245,29 +245,4 @@ func TestActorHistory(t *testing.T) {
 		more += times - 1
 	}
 	t.Logf("%d faults, %d turns, %d reminders, %d of them fired once more", struck, g.turns.count, len(g.history.promised), more)
-}
-
-// TestActorsRollingRestart: three hosts are restarted one after the other, and no call of a fourth sidecar fails.
-func TestActorsRollingRestart(t *testing.T) {
-	t.Parallel()
-	g := newGuild(t)
-	c, url := client(t), g.caller.url(t, "")
-	l := newLoad(newGate(), false)
-	var next atomic.Int64
-	l.start(t, 8, "clerk", func(ctx context.Context, id string) error {
-		a, err := g.ask(ctx, c, url, fmt.Sprintf("a%d", next.Add(1)%ledgers), "add", id)
-		if err == nil && a.status != http.StatusOK {
-			err = fmt.Errorf("status %d: %s", a.status, a.body)
-		}
-		return err
-	})
-	l.reaches(t, 100)
-	for _, h := range g.hosts {
-		h.process.stops(t)
-		l.reaches(t, 100)
-		g.open(t, h)
-		l.reaches(t, 100)
-	}
-	l.end()
-	t.Logf("%d calls, %d failures", l.calls.Load(), l.failures.Load())
 }

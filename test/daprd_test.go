@@ -52,15 +52,17 @@ func run(m *testing.M) int {
 	return code
 }
 
-// binary builds daprd, and placementBinary placement, with the race detector, once for all tests.
+// binary builds daprd, and placementBinary placement, with the race detector, once for all tests. plainBinary is daprd
+// without it, for tests whose load would be too much for it.
 var (
-	binary          = sync.OnceValues(func() (string, error) { return build("daprd") })
-	placementBinary = sync.OnceValues(func() (string, error) { return build("placement") })
+	binary          = sync.OnceValues(func() (string, error) { return build("daprd", "-race") })
+	plainBinary     = sync.OnceValues(func() (string, error) { return build("daprd", "-race=false") })
+	placementBinary = sync.OnceValues(func() (string, error) { return build("placement", "-race") })
 )
 
-func build(name string) (string, error) {
-	path := filepath.Join(scratch, name)
-	build := exec.Command("go", "build", "-race", "-o", path, "./cmd/"+name)
+func build(name, detector string) (string, error) {
+	path := filepath.Join(scratch, name+detector)
+	build := exec.Command("go", "build", detector, "-o", path, "./cmd/"+name)
 	build.Dir = ".."
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build %s: %w\n%s", name, err, out)
@@ -72,11 +74,13 @@ func build(name string) (string, error) {
 type mesh struct {
 	registry string
 	suffix   string
+	// binary is the sidecars' program.
+	binary func() (string, error)
 }
 
 func newMesh(t *testing.T) *mesh {
 	t.Helper()
-	return &mesh{registry: t.TempDir(), suffix: strconv.FormatInt(time.Now().UnixNano()%(36*36*36*36*36), 36)}
+	return &mesh{registry: t.TempDir(), suffix: strconv.FormatInt(time.Now().UnixNano()%(36*36*36*36*36), 36), binary: binary}
 }
 
 // id makes an app id that no other test has: multicast does not know of meshes.
@@ -105,7 +109,7 @@ func (m *mesh) launch(t *testing.T, id string, flags ...string) *process {
 // exec starts daprd with these arguments and no others.
 func (m *mesh) exec(t *testing.T, id string, arguments ...string) *process {
 	t.Helper()
-	path, err := binary()
+	path, err := m.binary()
 	if err != nil {
 		t.Fatal(err)
 	}
