@@ -3,9 +3,11 @@ package test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -18,17 +20,18 @@ import (
 )
 
 const (
-	// ledgers is how many actors the history test has, and clerks how many clients, each of which goes through all of them.
-	ledgers, clerks = 12, 6
+	// ledgers is how many actors the history test has at a time, and clerks how many clients, each of which goes through
+	// all of them. When a clerk has been at each of them pages times it turns to others, so that lists stay short.
+	ledgers, clerks, pages = 12, 6, 50
 	// soaking names the variable with which the history test goes on for a time of its own: make soak.
 	soaking = "DAPRD_SOAK"
 )
 
-// host is an application with its sidecar, and the way from there to placement.
+// host is an application with its sidecar, and the ways from there to the servers of placement.
 type host struct {
 	*ledger
 	id      string
-	link    *link
+	links   links
 	flags   []string
 	process *process
 }
@@ -44,7 +47,8 @@ type guild struct {
 	clerks    [clerks]atomic.Int64
 }
 
-func newGuild(t *testing.T, m *mesh) *guild {
+// newGuild starts one with so many placement servers.
+func newGuild(t *testing.T, m *mesh, servers int) *guild {
 	t.Helper()
 	redis := redistest.Start(t)
 	store := manifests(t, map[string]string{"store.yaml": `
@@ -58,14 +62,17 @@ spec:
   - {name: redisHost, value: "` + redis.Address + `"}
   - {name: actorStateStore, value: "true"}
 `})
-	g := &guild{mesh: m, turns: newTurns(t), placement: startPlacement(t)}
+	g := &guild{mesh: m, turns: newTurns(t), placement: startPlacement(t, servers)}
 	for i := range g.hosts {
-		h := &host{ledger: newLedger(t, g.turns), id: g.mesh.id("ledger"), link: newLink(t, g.placement.address)}
-		h.flags = []string{h.flag(), store, "--placement-host-address", h.link.address}
+		h := &host{ledger: newLedger(t, g.turns), id: g.mesh.id("ledger")}
+		for _, s := range g.placement.servers {
+			h.links = append(h.links, newLink(t, s.address))
+		}
+		h.flags = []string{h.flag(), store, "--placement-host-address", h.links.addresses()}
 		g.hosts[i] = h
 		g.open(t, h)
 	}
-	g.caller = g.mesh.start(t, g.mesh.id("caller"), store, "--placement-host-address", g.placement.address)
+	g.caller = g.mesh.start(t, g.mesh.id("caller"), store, "--placement-host-address", g.placement.addresses())
 	return g
 }
 
@@ -92,7 +99,7 @@ func (g *guild) work(t *testing.T, clerk int, stop <-chan struct{}) {
 			return
 		default:
 		}
-		actor, name := fmt.Sprintf("a%d", (n+clerk)%ledgers), fmt.Sprintf("%d-%d", clerk, n)
+		actor, name := fmt.Sprintf("a%d-%d", n/(ledgers*pages), (n+clerk)%ledgers), fmt.Sprintf("%d-%d", clerk, n)
 		if n%16 == 15 {
 			if a, err := g.ask(t.Context(), c, url, actor, "remind", name); err == nil && a.status == http.StatusOK {
 				g.history.promise(actor + "/" + name)
@@ -136,6 +143,17 @@ func (h *history) add(d deed) {
 	h.deeds = append(h.deeds, d)
 }
 
+// actors are those that clients called.
+func (h *history) actors() map[string]bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	all := map[string]bool{}
+	for _, d := range h.deeds {
+		all[d.actor] = true
+	}
+	return all
+}
+
 func (h *history) promise(reminder string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -166,17 +184,39 @@ var faults = []struct {
 		h.process.signal(t, syscall.SIGCONT)
 	}},
 	{"a sidecar is cut off from placement", func(t *testing.T, g *guild, h *host) {
-		h.link.fall()
+		h.links.fall()
 		g.goesOn(t)
-		h.link.heal()
+		h.links.heal()
 	}},
 	{"an application crashes", func(t *testing.T, g *guild, h *host) {
 		h.die()
 		h.live(t)
 	}},
-	{"placement is killed", func(t *testing.T, g *guild, _ *host) {
-		g.placement.kill(t)
-		g.placement.start(t)
+	{"the leader of placement is killed", func(t *testing.T, g *guild, _ *host) {
+		s := g.placement.leader(t)
+		s.kill(t)
+		g.goesOn(t)
+		s.start(t)
+	}},
+	{"the leader of placement stands still", func(t *testing.T, g *guild, _ *host) {
+		s := g.placement.leader(t)
+		s.process.signal(t, syscall.SIGSTOP)
+		g.goesOn(t)
+		s.process.signal(t, syscall.SIGCONT)
+	}},
+	{"the leader of placement is told to end", func(t *testing.T, g *guild, _ *host) {
+		s := g.placement.leader(t)
+		s.process.stops(t)
+		g.goesOn(t)
+		s.start(t)
+	}},
+	{"all of placement is killed", func(t *testing.T, g *guild, _ *host) {
+		for _, s := range g.placement.servers {
+			s.kill(t)
+		}
+		for _, s := range g.placement.servers {
+			s.start(t)
+		}
 	}},
 }
 
@@ -184,7 +224,7 @@ var faults = []struct {
 // one actor at once, no acknowledged entry lost, no reminder lost. DAPRD_SOAK=10m has it go on for ten minutes.
 func TestActorHistory(t *testing.T) {
 	t.Parallel()
-	g := newGuild(t, newMesh(t))
+	g := newGuild(t, newMesh(t), 3)
 	var (
 		stop  = make(chan struct{})
 		wait  sync.WaitGroup
@@ -204,7 +244,7 @@ func TestActorHistory(t *testing.T) {
 		wait.Go(func() { g.work(t, clerk, stop) })
 	}
 	g.goesOn(t)
-	struck := 0
+	struck := map[string]int{}
 	for first := true; !t.Failed() && (first || time.Now().Before(until)); first = false {
 		for _, at := range chaos.Perm(len(faults)) {
 			if t.Failed() {
@@ -214,35 +254,23 @@ func TestActorHistory(t *testing.T) {
 			t.Logf("%s: %s", h.process.httpAddress(t), fault.name)
 			fault.strike(t, g, h)
 			g.goesOn(t)
-			struck++
+			struck[fault.name]++
 		}
 	}
 	close(stop)
 	wait.Wait()
 
 	kept := map[string][]string{}
-	for i := range ledgers {
-		actor := fmt.Sprintf("a%d", i)
+	for actor := range g.history.actors() {
 		a, err := g.ask(t.Context(), g.turns.client, g.caller.url(t, ""), actor, "list", "")
 		if err != nil || a.status != http.StatusOK {
 			t.Fatalf("list of %s: %v %+v", actor, err, a)
 		}
 		kept[actor] = strings.Fields(a.body)
 	}
-	g.history.check(t, kept)
-	eventually(t, "every reminder that was acknowledged fires", func() bool {
-		g.turns.mu.Lock()
-		defer g.turns.mu.Unlock()
-		for _, name := range g.history.promised {
-			if g.turns.firings[name] == 0 {
-				return false
-			}
-		}
-		return true
-	})
-	more := 0
-	for _, times := range g.turns.firings {
-		more += times - 1
+	for _, name := range slices.Sorted(maps.Keys(struck)) {
+		t.Logf("%d times %s", struck[name], name)
 	}
-	t.Logf("%d faults, %d turns, %d reminders, %d of them fired once more", struck, g.turns.count, len(g.history.promised), more)
+	g.history.check(t, kept)
+	g.turns.check(t, g.history.promised)
 }

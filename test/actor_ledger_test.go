@@ -110,7 +110,8 @@ type turns struct {
 	mu      sync.Mutex
 	running map[string][]*oneTurn
 	firings map[string]int
-	count   int
+	// count is how many turns there were, collisions how many met another and were not cut off.
+	count, collisions int
 }
 
 type oneTurn struct {
@@ -147,7 +148,40 @@ func (s *turns) begin(ctx context.Context, host *ledger, id string) (end func())
 		select {
 		case <-ctx.Done():
 		case <-time.After(patience / 8): // passes only when the test fails
+			s.mu.Lock()
+			s.collisions++
+			s.mu.Unlock()
 			s.t.Errorf("two turns of actor %s ran at once, and the first was not cut off", id)
+		}
+	}
+}
+
+// check waits until every reminder that was acknowledged has fired.
+func (s *turns) check(t *testing.T, promised []string) {
+	t.Helper()
+	missing := func() (names []string) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for _, name := range promised {
+			if s.firings[name] == 0 {
+				names = append(names, name)
+			}
+		}
+		return names
+	}
+	defer func() {
+		lost, more := len(missing()), 0
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for _, times := range s.firings {
+			more += times - 1
+		}
+		t.Logf("%d turns, %d of them at once with another; %d reminders, %d of them lost, %d fired once more", s.count, s.collisions, len(promised), lost, more)
+	}()
+	for deadline := time.Now().Add(patience); len(missing()) > 0; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Errorf("these reminders were acknowledged and have not fired: %s", missing())
+			return
 		}
 	}
 }
@@ -182,11 +216,13 @@ func (h *history) check(t *testing.T, kept map[string][]string) {
 		begin      = h.deeds[0].call
 		end        = time.Now().Add(time.Hour)
 		unknown    int
+		lost       int
 	)
 	for client, e := range h.deeds {
 		at := slices.Index(kept[e.actor], e.name)
 		switch {
 		case e.at >= 0 && at != e.at:
+			lost++
 			t.Errorf("actor %s: entry %s was acknowledged as number %d and is number %d", e.actor, e.name, e.at, at)
 		case e.at < 0:
 			unknown++
@@ -206,7 +242,8 @@ func (h *history) check(t *testing.T, kept map[string][]string) {
 	if result := porcupine.CheckOperationsTimeout(model, operations, patience); result != porcupine.Ok {
 		t.Errorf("the history cannot have come of one turn after the other: %s", result)
 	}
-	t.Logf("%d calls, %d of them without an answer that says what became of them", len(h.deeds), unknown)
+	t.Logf("%d calls of %d actors, %d of them without an answer that says what became of them; %d acknowledged entries are lost",
+		len(h.deeds), len(kept), unknown, lost)
 }
 
 func byActor(operations []porcupine.Operation) (parts [][]porcupine.Operation) {

@@ -2,6 +2,7 @@ package test
 
 import (
 	"net"
+	"strings"
 	"sync"
 	"testing"
 )
@@ -105,4 +106,30 @@ func (l *link) drop() {
 		conn.Close()
 	}
 	clear(l.conns)
+}
+
+// links are the ways from one process to several.
+type links []*link
+
+// addresses are where they begin, with commas between them.
+func (l links) addresses() string {
+	var all []string
+	for _, one := range l {
+		all = append(all, one.address)
+	}
+	return strings.Join(all, ",")
+}
+
+// fall cuts all of them.
+func (l links) fall() {
+	for _, one := range l {
+		one.fall()
+	}
+}
+
+// heal lets new connections through all of them.
+func (l links) heal() {
+	for _, one := range l {
+		one.heal()
+	}
 }
