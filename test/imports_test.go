@@ -16,9 +16,9 @@ const module = "github.com/daprd/daprd/"
 // their path below the module; "…/" at the end stands for everything below.
 var levels = [][]string{
 	0:  {"pkg/apierr", "pkg/config", "pkg/jsontext", "pkg/ready", "pkg/listen", "pkg/logging", "pkg/metrics", "pkg/proto/…", "pkg/version"},
-	1:  {"pkg/cloudevent", "pkg/tracing", "pkg/resiliency", "pkg/security", "pkg/nameresolution/…", "pkg/cluster", "pkg/process"},
-	2:  {"pkg/middleware", "pkg/sentry", "pkg/injector", "pkg/operator/…", "pkg/placement/…"},
-	3:  {"pkg/channel"},
+	1:  {"pkg/cloudevent", "pkg/tracing", "pkg/resiliency", "pkg/security", "pkg/nameresolution/…", "pkg/cluster"},
+	2:  {"pkg/middleware", "pkg/process"},
+	3:  {"pkg/channel", "pkg/sentry", "pkg/injector", "pkg/operator/…", "pkg/placement/…"},
 	4:  {"pkg/state", "pkg/pubsub", "pkg/secrets", "pkg/configuration", "pkg/lock", "pkg/crypto", "pkg/messaging"},
 	5:  {"pkg/bindings", "pkg/actors/…", "pkg/outbox"},
 	6:  {"pkg/metadata"},

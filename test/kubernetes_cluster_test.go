@@ -21,7 +21,6 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
 	"github.com/daprd/daprd/pkg/logging"
@@ -291,14 +290,13 @@ func (o *standIn) asked() (callers, pods []string) {
 
 // allowed notes the caller; as Dapr's operator it serves the caller's own namespace only.
 func (o *standIn) allowed(ctx context.Context, namespace string) error {
-	p, _ := peer.FromContext(ctx)
-	id, err := security.IDOf(p.AuthInfo.(credentials.TLSInfo).State.PeerCertificates[0])
-	if err != nil || !strings.HasPrefix(id.Path(), "/ns/"+namespace+"/") {
-		return status.Errorf(codes.PermissionDenied, "identity does not match requested namespace: %s", id)
+	who, err := security.CallerOf(ctx)
+	if err != nil || who.Namespace != namespace {
+		return status.Errorf(codes.PermissionDenied, "identity does not match requested namespace: %s", who)
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.callers = with(o.callers, id.String())
+	o.callers = with(o.callers, who.String())
 	return nil
 }
 

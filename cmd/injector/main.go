@@ -10,7 +10,6 @@ import (
 
 	"github.com/daprd/daprd/pkg/injector"
 	"github.com/daprd/daprd/pkg/logging"
-	"github.com/daprd/daprd/pkg/process"
 )
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
@@ -20,16 +19,14 @@ func run(arguments []string, stdout, stderr io.Writer) int {
 	if misuse != nil {
 		return misuse.Print(stdout, stderr)
 	}
-	p := process.Process{Name: "injector", Version: f.version, LogLevel: f.cfg.LogLevel, LogAsJSON: f.asJSON,
-		New: func(logs *logging.Logs) (func(context.Context) error, error) {
-			if err := f.environment(os.Getenv, resolvConf); err != nil {
-				return nil, err
-			}
-			made, err := injector.New(f.cfg, injector.Deps{Logs: logs})
-			if err != nil {
-				return nil, err
-			}
-			return made.Run, nil
-		}}
-	return p.Run(stdout, stderr)
+	return f.Run(stdout, stderr, func(logs *logging.Logs) (func(context.Context) error, error) {
+		if err := f.environment(os.Getenv, resolvConf); err != nil {
+			return nil, err
+		}
+		made, err := injector.New(f.cfg, injector.Deps{Logs: logs})
+		if err != nil {
+			return nil, err
+		}
+		return made.Run, nil
+	})
 }

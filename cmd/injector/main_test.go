@@ -16,7 +16,7 @@ import (
 
 func defaults() injector.Config {
 	return injector.Config{Port: 4000, Observed: process.Observed{HealthPort: 8080, EnableMetrics: true, MetricsPort: 9090, MetricsListenAddress: "0.0.0.0"},
-		LogLevel: "info", AnchorsFile: "/var/run/secrets/dapr.io/tls/ca.crt", Mesh: injector.Mesh{
+		AnchorsFile: "/var/run/secrets/dapr.io/tls/ca.crt", Mesh: injector.Mesh{
 			TrustDomain: "localhost", ClusterDomain: "cluster.local", PullPolicy: "IfNotPresent",
 			SchedulerEnabled: true, ActorsEnabled: true, RunAsNonRoot: true, ReadOnlyRootFilesystem: true,
 			EntrypointTolerations: []corev1.Toleration{{Effect: "NoSchedule", Key: "alibabacloud.com/eci"}, {Effect: "NoSchedule", Key: "azure.com/aci"},
@@ -35,10 +35,10 @@ func TestSettings(t *testing.T) {
 		"none": {"", nil, func(*injector.Config) {}},
 		"flags": {"--port 1 --healthz-port=2 --metrics-port 3 --listen-address l --healthz-listen-address h --metrics-listen-address m --enable-metrics=false --kubeconfig k --scheduler-enabled=false --log-level debug", nil,
 			func(c *injector.Config) {
-				c.Port, c.HealthPort, c.MetricsPort, c.ListenAddress, c.Kubeconfig, c.LogLevel = 1, 2, 3, "l", "k", "debug"
+				c.Port, c.HealthPort, c.MetricsPort, c.ListenAddress, c.Kubeconfig = 1, 2, 3, "l", "k"
 				c.HealthListenAddress, c.MetricsListenAddress, c.EnableMetrics, c.Mesh.SchedulerEnabled = "h", "m", false, false
 			}},
-		"one dash": {"-port 1 -log-level warn", nil, func(c *injector.Config) { c.Port, c.LogLevel = 1, "warn" }},
+		"one dash": {"-port 1 -log-level warn", nil, func(c *injector.Config) { c.Port = 1 }},
 		"texts": {"", map[string]string{"NAMESPACE": "n", "SIDECAR_IMAGE": "i", "SIDECAR_IMAGE_PULL_POLICY": "Always", "KUBE_CLUSTER_DOMAIN": "d", "KUBE_CONFIG": "k",
 			"DAPR_CONTROL_PLANE_TRUST_DOMAIN": "t", "DAPR_SENTRY_ADDRESS": "s:1", "DAPR_SENTRY_TOKEN_FILE": "f", "DAPR_TRUST_ANCHORS_FILE": "a",
 			"ALLOWED_SERVICE_ACCOUNTS": "a:b", "ALLOWED_SERVICE_ACCOUNTS_PREFIX_NAMES": "c:*",

@@ -13,7 +13,6 @@ import (
 
 	"github.com/daprd/daprd/pkg/logging"
 	"github.com/daprd/daprd/pkg/operator"
-	"github.com/daprd/daprd/pkg/process"
 )
 
 func main() {
@@ -26,13 +25,11 @@ func run(arguments []string, stdout, stderr io.Writer) int {
 	if misuse != nil {
 		return misuse.Print(stdout, stderr)
 	}
-	p := process.Process{Name: "operator", Version: f.version, LogLevel: f.cfg.LogLevel, LogAsJSON: f.asJSON,
-		New: func(logs *logging.Logs) (func(context.Context) error, error) {
-			made, err := operator.New(f.cfg, operator.Deps{Logs: logs})
-			if err != nil {
-				return nil, err
-			}
-			return made.Run, nil
-		}}
-	return p.Run(stdout, stderr)
+	return f.Run(stdout, stderr, func(logs *logging.Logs) (func(context.Context) error, error) {
+		made, err := operator.New(f.cfg, operator.Deps{Logs: logs})
+		if err != nil {
+			return nil, err
+		}
+		return made.Run, nil
+	})
 }

@@ -13,7 +13,7 @@ import (
 )
 
 func defaults() operator.Config {
-	return operator.Config{Configuration: "daprsystem", Port: 6500, WebhookPort: 19443, MaxRestarts: 20, LogLevel: "info",
+	return operator.Config{Configuration: "daprsystem", Port: 6500, WebhookPort: 19443, MaxRestarts: 20,
 		AnchorsFile: "/var/run/secrets/dapr.io/tls/ca.crt",
 		Observed:    process.Observed{HealthPort: 8080, EnableMetrics: true, MetricsPort: 9090, MetricsListenAddress: "0.0.0.0"}}
 }
@@ -28,7 +28,7 @@ func TestFlags(t *testing.T) {
 		"the chart's": {"--log-level debug --log-as-json=false --enable-metrics=true --metrics-port 9091 --healthz-port 8081 --port 6501 --webhook-server-port 19444 " +
 			"--config c --trust-anchors-file f --watch-interval 0 --max-pod-restarts-per-minute 5 --watchdog-can-patch-pod-labels --disable-service-reconciler --watch-namespace n",
 			map[string]string{"NAMESPACE": "dapr-system"}, func(c *operator.Config) {
-				c.LogLevel, c.MetricsPort, c.HealthPort, c.Port, c.WebhookPort, c.Configuration, c.AnchorsFile = "debug", 9091, 8081, 6501, 19444, "c", "f"
+				c.MetricsPort, c.HealthPort, c.Port, c.WebhookPort, c.Configuration, c.AnchorsFile = 9091, 8081, 6501, 19444, "c", "f"
 				c.MaxRestarts, c.PatchPods, c.WithoutServices, c.WatchNamespace, c.Namespace = 5, true, true, "n", "dapr-system"
 			}},
 		"Dapr's others": {"-disable-leader-election --enable-argo-rollout-service-reconciler --cache-sync-period 10h --certchain d", nil,
@@ -64,6 +64,7 @@ func TestExits(t *testing.T) {
 		"no port":      {"--webhook-server-port 70000", "", process.Usage, "", "invalid value for --webhook-server-port: 70000 is no port"},
 		"no interval":  {"--watch-interval often", "", process.Usage, "", "want 0 for never, once, or a duration like 1m"},
 		"no namespace": {"", "", process.Failure, "Fatal error from operator: environment variable NAMESPACE is needed", ""},
+		"needless":     {"--certchain d", "", process.Failure, "--certchain has no effect", ""},
 		"no cluster":   {"--kubeconfig /no/such", "n", process.Failure, "find the API server: ", ""},
 	}
 	for name, test := range tests {

@@ -5,31 +5,27 @@ import (
 	"os"
 	"slices"
 
-	"github.com/spf13/pflag"
-
 	"github.com/daprd/daprd/pkg/placement"
 	"github.com/daprd/daprd/pkg/placement/election"
 	"github.com/daprd/daprd/pkg/process"
 )
 
-const about = "placement says which sidecar hosts which actors, and has all sidecars of a mesh change over at once."
+var about = process.About{Name: "placement", Title: "Placement Service", EndTitle: "Placement service",
+	Purpose: "placement says which sidecar hosts which actors, and has all sidecars of a mesh change over at once."}
 
 // flags are what the command line says.
 type flags struct {
-	set *pflag.FlagSet
-
-	cfg      placement.Config
-	peers    []election.Peer
-	folder   string
-	asJSON   bool
-	version  bool
-	notInUse []string
+	*process.CommandLine
+	cfg    placement.Config
+	peers  []election.Peer
+	folder string
 }
 
 // parse reads the arguments without the program's name, and the environment through getenv.
 func parse(arguments []string, getenv func(string) string) (*flags, *process.UsageError) {
-	f := &flags{set: process.NewFlagSet("placement")}
-	s, c := f.set, &f.cfg
+	f := new(flags)
+	f.CommandLine = process.NewCommandLine(about, &f.cfg.Observed)
+	s, c := f.CommandLine, &f.cfg
 	mode, cluster, inMemory := "", "", true
 	s.StringVar(&mode, "mode", "standalone", "where it runs: standalone or kubernetes")
 	s.StringVar(&c.ID, "id", placement.DefaultID, "the name of this server in --initial-cluster")
@@ -37,12 +33,7 @@ func parse(arguments []string, getenv func(string) string) (*flags, *process.Usa
 	s.BoolVar(&inMemory, "inmem-store-enabled", true, "keep the votes in memory")
 	s.StringVar(&f.folder, "raft-logstore-path", "", "the folder of the votes, where they are not kept in memory")
 	s.StringVar(&c.ListenAddress, "listen-address", "", "the address for sidecars; empty for all interfaces")
-	s.IntVar(&c.Port, "port", placement.DefaultPort, "the port for sidecars")
-	s.StringVar(&c.HealthListenAddress, "healthz-listen-address", "", "the address of /healthz; empty for all interfaces")
-	s.IntVar(&c.HealthPort, "healthz-port", placement.DefaultHealthPort, "the port of /healthz")
-	s.BoolVar(&c.EnableMetrics, "enable-metrics", true, "serve metrics for Prometheus")
-	s.StringVar(&c.MetricsListenAddress, "metrics-listen-address", "0.0.0.0", "the address of the metrics")
-	s.IntVar(&c.MetricsPort, "metrics-port", placement.DefaultMetricsPort, "the port of the metrics")
+	s.PortVar(&c.Port, "port", placement.DefaultPort, "the port for sidecars")
 	s.BoolVar(&c.Metadata, "metadata-enabled", getenv("DAPR_PLACEMENT_METADATA_ENABLED") == "true", "serve GET /placement/state on the health port")
 	s.IntVar(&c.ReplicationFactor, "replicationFactor", placement.DefaultReplicationFactor, "how many places a host has in the ring of a type")
 	s.DurationVar(&c.DisseminateTimeout, "disseminate-timeout", placement.DefaultDisseminateTimeout, "how long sidecars may be silent in a phase of a round")
@@ -53,19 +44,13 @@ func parse(arguments []string, getenv func(string) string) (*flags, *process.Usa
 	s.StringVar(&c.TrustDomain, "trust-domain", placement.DefaultTrustDomain, "the trust domain of the control plane")
 	s.StringVar(&c.AnchorsFile, "trust-anchors-file", "", "the file of the roots that are trusted")
 	s.StringVar(&c.SentryAddress, "sentry-address", "", "host and port of sentry; empty for its service in the namespace of the control plane")
-	s.StringVar(&c.LogLevel, "log-level", "info", "what is logged: debug, info, warn, error, fatal")
-	s.BoolVar(&f.asJSON, "log-as-json", false, "log in JSON, one object a line")
-	s.BoolVar(&f.version, "version", false, "print the version")
-	for _, name := range []string{"min-api-level", "max-api-level"} {
-		s.Int(name, 0, "")
-		s.Lookup(name).Hidden = true
-	}
-	if misuse := process.Parse(s, about, arguments); misuse != nil {
+	s.Needless("min-api-level", "max-api-level")
+	if misuse := f.Parse(arguments); misuse != nil {
 		return nil, misuse
 	}
 	f.surroundings(mode, getenv)
 	if err := f.check(mode, cluster, inMemory); err != nil {
-		return nil, process.Misuse(s, about, err)
+		return nil, f.Misuse(err)
 	}
 	return f, nil
 }
@@ -82,19 +67,9 @@ func (f *flags) surroundings(mode string, getenv func(string) string) {
 	if c.SentryAddress == "" && c.Kubernetes {
 		c.SentryAddress = fmt.Sprintf("dapr-sentry.%s.svc:443", c.Namespace)
 	}
-	f.set.Visit(func(flag *pflag.Flag) {
-		if flag.Hidden {
-			f.notInUse = append(f.notInUse, "--"+flag.Name)
-		}
-	})
 }
 
 func (f *flags) check(mode, cluster string, inMemory bool) (err error) {
-	for name, port := range map[string]int{"port": f.cfg.Port, "healthz-port": f.cfg.HealthPort, "metrics-port": f.cfg.MetricsPort} {
-		if err := process.CheckPort(name, port); err != nil {
-			return err
-		}
-	}
 	if mode != "standalone" && mode != "kubernetes" {
 		return fmt.Errorf("invalid mode: %s (it takes standalone, kubernetes)", mode)
 	}

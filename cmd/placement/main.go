@@ -8,7 +8,6 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"fmt"
 	"io"
 	"net"
 	"os"
@@ -16,7 +15,6 @@ import (
 	"github.com/daprd/daprd/pkg/logging"
 	"github.com/daprd/daprd/pkg/placement"
 	"github.com/daprd/daprd/pkg/placement/election"
-	"github.com/daprd/daprd/pkg/process"
 	"github.com/daprd/daprd/pkg/security"
 )
 
@@ -27,19 +25,17 @@ func run(arguments []string, stdout, stderr io.Writer) int {
 	if misuse != nil {
 		return misuse.Print(stdout, stderr)
 	}
-	p := process.Process{Name: "placement", Version: f.version, LogLevel: f.cfg.LogLevel, LogAsJSON: f.asJSON, NotInUse: f.notInUse,
-		New: func(logs *logging.Logs) (func(context.Context) error, error) {
-			deps := placement.ProcessDeps{Logs: logs}
-			if len(f.peers) > 1 {
-				deps.Elect = f.elect(logs)
-			}
-			service, err := placement.NewProcess(f.cfg, deps)
-			if err != nil {
-				return nil, err
-			}
-			return service.Run, nil
-		}}
-	return p.Run(stdout, stderr)
+	return f.Run(stdout, stderr, func(logs *logging.Logs) (func(context.Context) error, error) {
+		deps := placement.ProcessDeps{Logs: logs}
+		if len(f.peers) > 1 {
+			deps.Elect = f.elect(logs)
+		}
+		service, err := placement.NewProcess(f.cfg, deps)
+		if err != nil {
+			return nil, err
+		}
+		return service.Run, nil
+	})
 }
 
 // elect takes part in the election of the leader.
@@ -48,7 +44,7 @@ func (f *flags) elect(logs *logging.Logs) func(context.Context, *security.Identi
 		cfg := election.Config{ID: f.cfg.ID, Peers: f.peers, Folder: f.folder, Log: logs.Scope("dapr.placement.raft")}
 		if identity != nil {
 			peer := security.Peer{TrustDomain: f.cfg.TrustDomain, Namespace: f.cfg.Namespace, AppID: placement.AppID}
-			cfg.Secure = secure{onlyFor(peer, identity.ServerConfig()), identity.ClientConfig(peer)}
+			cfg.Secure = secure{identity.ServerConfigFor(peer), identity.ClientConfig(peer)}
 		}
 		return election.Start(ctx, cfg)
 	}
@@ -59,19 +55,3 @@ type secure struct{ server, client *tls.Config }
 
 func (s secure) Server(conn net.Conn) net.Conn { return tls.Server(conn, s.server) }
 func (s secure) Client(conn net.Conn) net.Conn { return tls.Client(conn, s.client) }
-
-// onlyFor has a server take connections of one peer alone.
-func onlyFor(who security.Peer, server *tls.Config) *tls.Config {
-	verify := server.VerifyConnection
-	server.VerifyConnection = func(state tls.ConnectionState) error {
-		if err := verify(state); err != nil {
-			return err
-		}
-		id, err := security.IDOf(state.PeerCertificates[0])
-		if err == nil && id.String() != who.String() {
-			err = fmt.Errorf("the caller is %s, and has to be %s", id, who)
-		}
-		return err
-	}
-	return server
-}

@@ -39,7 +39,7 @@ func environment(values map[string]string) func(string) string {
 }
 
 func defaults() placement.Config {
-	return placement.Config{ID: "dapr-placement-0", Port: 50005, TrustDomain: "localhost", Namespace: "default", LogLevel: "info",
+	return placement.Config{ID: "dapr-placement-0", Port: 50005, TrustDomain: "localhost", Namespace: "default",
 		Observed: process.Observed{HealthPort: 8080, EnableMetrics: true, MetricsPort: 9090, MetricsListenAddress: "0.0.0.0"},
 		Settings: placement.Settings{ReplicationFactor: 100, DisseminateTimeout: 8 * time.Second, KeepaliveTime: 2 * time.Second, KeepaliveTimeout: 3 * time.Second}}
 }
@@ -65,7 +65,6 @@ func TestFlags(t *testing.T) {
 		"the environment's": {"", map[string]string{"DAPR_PLACEMENT_METADATA_ENABLED": "true", "DAPR_SENTRY_TOKEN_FILE": "t"}, func(f *flags) {
 			f.cfg.Metadata, f.cfg.TokenFile = true, "t"
 		}},
-		"levels": {"--min-api-level 10", nil, func(f *flags) { f.notInUse = []string{"--min-api-level"} }},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -78,7 +77,7 @@ func TestFlags(t *testing.T) {
 			if diff := cmp.Diff(want.cfg, f.cfg); diff != "" {
 				t.Error("-want +got:\n" + diff)
 			}
-			if diff := cmp.Diff([]any{want.peers, want.notInUse}, []any{f.peers, f.notInUse}); diff != "" {
+			if diff := cmp.Diff(want.peers, f.peers); diff != "" {
 				t.Error("-want +got:\n" + diff)
 			}
 		})
@@ -103,6 +102,7 @@ func TestExits(t *testing.T) {
 		"store":        {"--inmem-store-enabled=false", process.Usage, "", "--raft-logstore-path"},
 		"timeout":      {"--disseminate-timeout 1ms", process.Failure, "invalid value for --disseminate-timeout", ""},
 		"keepalive":    {"--keepalive-time 1m", process.Failure, "invalid value for --keepalive-time", ""},
+		"levels":       {"--min-api-level 10 --tls-enabled", process.Failure, "--min-api-level has no effect", ""},
 		"tls":          {"--tls-enabled", process.Failure, "--trust-anchors-file", ""},
 	}
 	for name, test := range tests {

@@ -1,42 +1,32 @@
 package main
 
 import (
-	"github.com/spf13/pflag"
-
 	"github.com/daprd/daprd/pkg/process"
 	"github.com/daprd/daprd/pkg/sentry"
 )
 
-const about = "sentry is the certificate authority of a mesh: it signs the certificates by which sidecars know each other."
+var about = process.About{Name: "sentry", Title: "Sentry certificate authority", EndTitle: "Sentry",
+	Purpose: "sentry is the certificate authority of a mesh: it signs the certificates by which sidecars know each other."}
 
 // flags are what the command line says.
 type flags struct {
-	set *pflag.FlagSet
-
-	cfg     sentry.Config
-	mode    string
-	asJSON  bool
-	version bool
+	*process.CommandLine
+	cfg  sentry.Config
+	mode string
 }
 
 // parse reads the arguments without the program's name, and the environment through getenv.
 func parse(arguments []string, getenv func(string) string) (*flags, *process.UsageError) {
 	f := newFlags(getenv)
-	if misuse := process.Parse(f.set, about, arguments); misuse != nil {
+	if misuse := f.Parse(arguments); misuse != nil {
 		return nil, misuse
-	}
-	for name, port := range map[string]int{"port": f.cfg.Port, "healthz-port": f.cfg.HealthPort, "metrics-port": f.cfg.MetricsPort,
-		"oidc-server-listen-port": f.cfg.OIDC.Port} {
-		if err := process.CheckPort(name, port); err != nil {
-			return nil, process.Misuse(f.set, about, err)
-		}
 	}
 	f.cfg.Mode = mode(f.mode, getenv)
 	f.cfg.Namespace = getenv("NAMESPACE")
 	if f.cfg.Namespace == "" && f.cfg.Mode == sentry.Standalone {
 		f.cfg.Namespace = sentry.DefaultNamespace
 	}
-	if f.cfg.Mode == sentry.Standalone && !f.set.Changed("config") {
+	if f.cfg.Mode == sentry.Standalone && !f.Changed("config") {
 		f.cfg.Configuration = "" // the default is the name of a resource in Kubernetes, no file
 	}
 	return f, nil
@@ -54,8 +44,9 @@ func mode(text string, getenv func(string) string) sentry.Mode {
 }
 
 func newFlags(getenv func(string) string) *flags {
-	f := &flags{set: process.NewFlagSet("sentry")}
-	s, c := f.set, &f.cfg
+	f := new(flags)
+	f.CommandLine = process.NewCommandLine(about, &f.cfg.Observed)
+	s, c := f.CommandLine, &f.cfg
 	s.StringVar(&f.mode, "mode", string(sentry.Standalone), "where it runs: standalone or kubernetes")
 	s.StringVar(&c.TrustDomain, "trust-domain", sentry.DefaultTrustDomain, "the trust domain of the control plane")
 	s.StringVar(&c.Configuration, "config", sentry.DefaultConfiguration, "the file of the Configuration, in Kubernetes its name; a file is read only if this is given")
@@ -63,24 +54,16 @@ func newFlags(getenv func(string) string) *flags {
 	s.StringVar(&c.AnchorsFile, "issuer-ca-filename", sentry.DefaultAnchorsFile, "the file of the trust anchors in it")
 	s.StringVar(&c.CertificateFile, "issuer-certificate-filename", sentry.DefaultCertificateFile, "the file of the issuer's certificate in it")
 	s.StringVar(&c.KeyFile, "issuer-key-filename", sentry.DefaultKeyFile, "the file of the issuer's key in it")
-	s.StringVar(&c.Kubeconfig, "kubeconfig", getenv("KUBE_CONFIG"), "the file that tells of the API server, outside of its cluster; empty for ~/.kube/config")
+	s.KubeconfigVar(&c.Kubeconfig, getenv)
 	s.StringVar(&c.ListenAddress, "listen-address", "", "the address on which certificates are signed; empty for all interfaces")
-	s.IntVar(&c.Port, "port", sentry.DefaultPort, "the port on which certificates are signed")
-	s.StringVar(&c.HealthListenAddress, "healthz-listen-address", "", "the address of /healthz; empty for all interfaces")
-	s.IntVar(&c.HealthPort, "healthz-port", sentry.DefaultHealthPort, "the port of /healthz")
-	s.BoolVar(&c.EnableMetrics, "enable-metrics", true, "serve metrics for Prometheus")
-	s.StringVar(&c.MetricsListenAddress, "metrics-listen-address", "0.0.0.0", "the address of the metrics")
-	s.IntVar(&c.MetricsPort, "metrics-port", sentry.DefaultMetricsPort, "the port of the metrics")
-	s.StringVar(&c.LogLevel, "log-level", "info", "what is logged: debug, info, warn, error, fatal")
-	s.BoolVar(&f.asJSON, "log-as-json", false, "log in JSON, one object a line")
-	s.BoolVar(&f.version, "version", false, "print the version")
+	s.PortVar(&c.Port, "port", sentry.DefaultPort, "the port on which certificates are signed")
 	f.tokens()
 	return f
 }
 
 // tokens are the flags of JWT-SVIDs, and of how others learn of their keys.
 func (f *flags) tokens() {
-	s, j, o := f.set, &f.cfg.JWT, &f.cfg.OIDC
+	s, j, o := f, &f.cfg.JWT, &f.cfg.OIDC
 	s.BoolVar(&j.Enabled, "jwt-enabled", false, "give JWTs beside certificates")
 	s.StringVar(&j.KeyFile, "jwt-key-filename", sentry.DefaultTokenKeyFile, "the file of the key of JWTs in the folder of the trust bundle")
 	s.StringVar(&j.SetFile, "jwks-filename", sentry.DefaultTokenSetFile, "the file of the JSON Web Key Set in it")
@@ -90,7 +73,7 @@ func (f *flags) tokens() {
 	s.DurationVar(&j.TTL, "jwt-ttl", sentry.DefaultTokenTTL, "how long a JWT is valid")
 	s.BoolVar(&o.Enabled, "oidc-enabled", false, "tell of the keys of JWTs as OpenID Connect does")
 	s.StringVar(&o.ListenAddress, "oidc-server-listen-address", "", "the address of that; empty for all interfaces")
-	s.IntVar(&o.Port, "oidc-server-listen-port", sentry.DefaultOIDCPort, "the port of that")
+	s.PortVar(&o.Port, "oidc-server-listen-port", sentry.DefaultOIDCPort, "the port of that")
 	s.BoolVar(&o.TLS, "oidc-server-tls-enabled", true, "serve it over TLS")
 	s.StringVar(&o.CertificateFile, "oidc-server-tls-cert-file", "", "the file of its certificate; empty for sentry's own")
 	s.StringVar(&o.KeyFile, "oidc-server-tls-key-file", "", "the file of the key of that")

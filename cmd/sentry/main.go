@@ -8,7 +8,6 @@ import (
 	"os"
 
 	"github.com/daprd/daprd/pkg/logging"
-	"github.com/daprd/daprd/pkg/process"
 	"github.com/daprd/daprd/pkg/sentry"
 )
 
@@ -19,13 +18,11 @@ func run(arguments []string, stdout, stderr io.Writer) int {
 	if misuse != nil {
 		return misuse.Print(stdout, stderr)
 	}
-	p := process.Process{Name: "sentry", Version: f.version, LogLevel: f.cfg.LogLevel, LogAsJSON: f.asJSON,
-		New: func(logs *logging.Logs) (func(context.Context) error, error) {
-			authority, err := sentry.New(f.cfg, sentry.Deps{Logs: logs})
-			if err != nil {
-				return nil, err
-			}
-			return authority.Run, nil
-		}}
-	return p.Run(stdout, stderr)
+	return f.Run(stdout, stderr, func(logs *logging.Logs) (func(context.Context) error, error) {
+		authority, err := sentry.New(f.cfg, sentry.Deps{Logs: logs})
+		if err != nil {
+			return nil, err
+		}
+		return authority.Run, nil
+	})
 }

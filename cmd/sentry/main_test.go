@@ -21,9 +21,10 @@ func environment(values map[string]string) func(string) string {
 }
 
 func defaults() sentry.Config {
-	return sentry.Config{Mode: sentry.Standalone, TrustDomain: "localhost", Namespace: "default", Port: 50001, HealthPort: 8080,
-		EnableMetrics: true, MetricsPort: 9090, MetricsListenAddress: "0.0.0.0", Credentials: "/var/run/dapr/credentials",
-		AnchorsFile: "ca.crt", CertificateFile: "issuer.crt", KeyFile: "issuer.key", LogLevel: "info",
+	return sentry.Config{Mode: sentry.Standalone, TrustDomain: "localhost", Namespace: "default", Port: 50001,
+		Observed:    process.Observed{HealthPort: 8080, EnableMetrics: true, MetricsPort: 9090, MetricsListenAddress: "0.0.0.0"},
+		Credentials: "/var/run/dapr/credentials",
+		AnchorsFile: "ca.crt", CertificateFile: "issuer.crt", KeyFile: "issuer.key",
 		JWT:  sentry.JWT{KeyFile: "jwt.key", SetFile: "jwks.json", Algorithm: "RS256", TTL: 24 * time.Hour},
 		OIDC: sentry.OIDC{Port: 9080, TLS: true}}
 }

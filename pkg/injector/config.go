@@ -13,8 +13,6 @@ import (
 // Defaults of the flags and variables, those of Dapr 1.18.
 const (
 	DefaultPort          = 4000
-	DefaultHealthPort    = 8080
-	DefaultMetricsPort   = 9090
 	DefaultTrustDomain   = "localhost"
 	DefaultClusterDomain = "cluster.local"
 	DefaultPullPolicy    = "IfNotPresent"
@@ -38,8 +36,6 @@ type Config struct {
 
 	// AllowedAccounts and AllowedAccountPrefixes are further service accounts whose pods get sidecars.
 	AllowedAccounts, AllowedAccountPrefixes string
-
-	LogLevel string
 }
 
 func (c *Config) validate() error {

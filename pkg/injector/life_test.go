@@ -264,7 +264,7 @@ func (r *running) review(t *testing.T) *admissionv1.AdmissionResponse {
 // TestLife: an injector waits for its roots, has the API server trust it, follows roots and Configuration, counts.
 func TestLife(t *testing.T) {
 	r := start(t, func(r *running) {
-		r.log.wait(t, "No certificate of sentry yet; it is tried again until there is one: read the trust anchors: ")
+		r.log.wait(t, "No certificate of sentry yet; it is tried again until it works: read the trust anchors: ")
 	})
 	<-r.api.patched
 	first := string(r.review(t).Patch)

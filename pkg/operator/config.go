@@ -12,8 +12,6 @@ import (
 const (
 	DefaultPort          = 6500
 	DefaultWebhookPort   = 19443
-	DefaultHealthPort    = 8080
-	DefaultMetricsPort   = 9090
 	DefaultConfiguration = "daprsystem"
 	DefaultAnchorsFile   = "/var/run/secrets/dapr.io/tls/ca.crt"
 	DefaultMaxRestarts   = 20
@@ -57,8 +55,6 @@ type Config struct {
 	MaxRestarts int
 	// PatchPods has it label the pods that it has looked at.
 	PatchPods bool
-
-	LogLevel string
 }
 
 func (c *Config) validate() error {

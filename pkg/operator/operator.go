@@ -28,8 +28,6 @@ import (
 	"github.com/daprd/daprd/pkg/logging"
 	"github.com/daprd/daprd/pkg/process"
 	operatorv1 "github.com/daprd/daprd/pkg/proto/operator/v1"
-	"github.com/daprd/daprd/pkg/security"
-	"github.com/daprd/daprd/pkg/version"
 )
 
 const (
@@ -37,8 +35,6 @@ const (
 	ownAppID = "dapr-operator"
 	// grace is how long calls in flight have at the end.
 	grace = 5 * time.Second
-	// retryPause is how long the start waits before it tries again what is not there yet.
-	retryPause = time.Second
 	// pingAfter and pingTimeout find out that a sidecar is gone without a word.
 	pingAfter   = 30 * time.Second
 	pingTimeout = 20 * time.Second
@@ -51,15 +47,14 @@ type Deps struct {
 	Logs *logging.Logs
 }
 
-// Operator is one replica. Run is called once.
+// Operator is one replica, ready when sidecars are served. Run is called once.
 type Operator struct {
+	*process.Part
 	cfg     Config
 	log     *logrus.Entry
 	logs    *logging.Logs
 	metrics *metrics
-
-	ready                            chan struct{}
-	address, webhook, health, scrape net.Addr
+	webhook net.Addr
 }
 
 // New checks the Config; it does no I/O.
@@ -67,29 +62,16 @@ func New(cfg Config, deps Deps) (*Operator, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	return &Operator{cfg: cfg, log: deps.Logs.Scope("dapr.operator"), logs: deps.Logs, metrics: newMetrics(), ready: make(chan struct{})}, nil
+	log, metrics := deps.Logs.Scope("dapr.operator"), newMetrics()
+	return &Operator{Part: process.NewPart(metrics.registry, log), cfg: cfg, log: log, logs: deps.Logs, metrics: metrics}, nil
 }
-
-// Ready is closed when sidecars are served.
-func (o *Operator) Ready() <-chan struct{} { return o.ready }
-
-// Address is where sidecars are served; call it once Ready is closed.
-func (o *Operator) Address() net.Addr { return o.address }
 
 // WebhookAddress is where the API server has Subscriptions converted; call it once Ready is closed.
 func (o *Operator) WebhookAddress() net.Addr { return o.webhook }
 
-// HealthAddress is where /healthz answers; call it once Ready is closed.
-func (o *Operator) HealthAddress() net.Addr { return o.health }
-
-// MetricsAddress is where metrics are served, nil if they are not; call it once Ready is closed.
-func (o *Operator) MetricsAddress() net.Addr { return o.scrape }
-
 // Run serves until ctx ends. It waits for sentry and for the API server as long as that takes. An error tells why it could
 // not start or go on.
 func (o *Operator) Run(ctx context.Context) error {
-	o.log.Infof("Starting Dapr Operator -- version %s -- commit %s", version.Version(), version.Commit())
-	o.log.Infof("Log level set to: %s", o.cfg.LogLevel)
 	to, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules(o.cfg.Kubeconfig), nil).ClientConfig()
 	if err != nil {
 		return fmt.Errorf("find the API server: %w; --kubeconfig names a file that tells of it", err)
@@ -99,16 +81,7 @@ func (o *Operator) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("client of the API server: %w", err)
 	}
-	err = process.Together(ctx, func(ctx context.Context, start process.Start) (err error) {
-		if o.health, o.scrape, err = o.cfg.Serve(ctx, start, o.log, o.ready, o.metrics.registry); err != nil {
-			return err
-		}
-		return o.serve(ctx, start, to, api)
-	})
-	if err == nil {
-		o.log.Info("Operator shut down gracefully")
-	}
-	return err
+	return o.Live(ctx, &o.cfg.Observed, func(ctx context.Context, start process.Start) error { return o.serve(ctx, start, to, api) })
 }
 
 // rules find the API server: that of the file, or else of the pod's cluster.
@@ -120,20 +93,22 @@ func rules(kubeconfig string) *clientcmd.ClientConfigLoadingRules {
 
 // serve takes up the identity, sees the resources, and then has all parts at work.
 func (o *Operator) serve(ctx context.Context, start process.Start, to *rest.Config, api dynamic.Interface) error {
-	mesh, err := o.mesh(ctx, api)
-	if err != nil || ctx.Err() != nil {
-		return err
-	}
-	identity, anchors := o.identify(ctx, mesh)
-	if ctx.Err() != nil {
+	mesh, ok := o.mesh(ctx, api)
+	if !ok {
 		return nil
 	}
-	start(func() error { identity.Run(ctx); return nil })
+	credentials := process.Credentials{AppID: ownAppID, Namespace: o.cfg.Namespace, TrustDomain: mesh.trustDomain,
+		SentryAddress: mesh.sentryAddress, AnchorsFile: o.cfg.AnchorsFile, TokenFile: o.cfg.TokenFile, Kubernetes: true}
+	identity, anchors, ok := credentials.Obtain(ctx, start, o.logs.Scope("dapr.operator.security"))
+	if !ok {
+		return nil
+	}
 
 	// The API server has Subscriptions converted before it shows them.
 	mux := http.NewServeMux()
 	mux.HandleFunc(conversionPath, convert)
 	at := process.Endpoint{Address: o.cfg.WebhookListenAddress, Port: o.cfg.WebhookPort, TLS: identity.WebhookConfig(), Grace: grace}
+	var err error
 	if o.webhook, err = process.HTTP(ctx, start, o.log, at, mux); err != nil {
 		return fmt.Errorf("webhook server: %w", err)
 	}
@@ -183,15 +158,7 @@ func (o *Operator) serveSidecars(ctx context.Context, start process.Start, known
 	grpcServer := grpc.NewServer(grpc.Creds(credentials.NewTLS(security)), grpc.MaxConcurrentStreams(mostStreams),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingAfter, Timeout: pingTimeout}))
 	operatorv1.RegisterOperatorServer(grpcServer, known)
-	o.address = listeners[0].Addr()
-	o.log.Infof("Running gRPC server on %s", o.address)
-	start(func() error { return grpcServer.Serve(known.conns) })
-	close(o.ready)
-	<-ctx.Done()
-	o.log.Info("Shutting down gRPC server")
-	end := time.AfterFunc(grace, grpcServer.Stop)
-	grpcServer.GracefulStop()
-	end.Stop()
+	o.GRPC(ctx, start, o.log, known.conns, grpcServer, grace)
 	return nil
 }
 
@@ -221,11 +188,12 @@ func (o *Operator) duties(ctx context.Context, api dynamic.Interface, seen *watc
 // mesh is what the control plane's Configuration says of it.
 type mesh struct{ trustDomain, sentryAddress string }
 
-// mesh reads the Configuration, again and again while the API server does not answer. Without one the defaults hold.
-func (o *Operator) mesh(ctx context.Context, api dynamic.Interface) (m mesh, err error) {
+// mesh reads the Configuration, again and again while the API server does not answer. Without one the defaults hold. It is
+// false when ctx ended first.
+func (o *Operator) mesh(ctx context.Context, api dynamic.Interface) (m mesh, ok bool) {
 	m = mesh{defaultTrustDomain, fmt.Sprintf("dapr-sentry.%s.svc:443", o.cfg.Namespace)}
 	var found *unstructured.Unstructured
-	o.insist(ctx, "The API server does not give the Configuration "+o.cfg.Configuration, func() error {
+	ok = process.Insist(ctx, o.log, "The API server does not give the Configuration "+o.cfg.Configuration, func() (err error) {
 		found, err = api.Resource(configurations.resource).Namespace(o.cfg.Namespace).Get(ctx, o.cfg.Configuration, metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
 			found = nil
@@ -233,9 +201,6 @@ func (o *Operator) mesh(ctx context.Context, api dynamic.Interface) (m mesh, err
 		}
 		return err
 	})
-	if ctx.Err() != nil {
-		return m, nil
-	}
 	if found != nil {
 		for field, into := range map[string]*string{"controlPlaneTrustDomain": &m.trustDomain, "sentryAddress": &m.sentryAddress} {
 			if text, _, _ := unstructured.NestedString(found.Object, "spec", "mtls", field); text != "" {
@@ -246,46 +211,5 @@ func (o *Operator) mesh(ctx context.Context, api dynamic.Interface) (m mesh, err
 	if o.cfg.SentryAddress != "" {
 		m.sentryAddress = o.cfg.SentryAddress
 	}
-	return m, nil
-}
-
-// identify reads the roots and asks sentry for the certificate, until both are there or ctx ends.
-func (o *Operator) identify(ctx context.Context, m mesh) (identity *security.Identity, anchors *security.Anchors) {
-	log := o.logs.Scope("dapr.operator.security")
-	o.insist(ctx, "No certificate of sentry yet", func() (err error) {
-		if anchors, err = security.NewAnchors("", o.cfg.AnchorsFile, log); err != nil {
-			return err
-		}
-		signer, err := security.NewSentry(security.SentrySettings{
-			Address: m.sentryAddress, AppID: ownAppID, Namespace: o.cfg.Namespace, TrustDomain: m.trustDomain,
-			ControlPlaneNamespace: o.cfg.Namespace, ControlPlaneTrustDomain: m.trustDomain, TokenFile: o.cfg.TokenFile, Kubernetes: true,
-		}, anchors)
-		if err != nil {
-			return err
-		}
-		identity = security.NewIdentity(ownAppID, log, nil)
-		identity.Establish(anchors, signer)
-		return identity.Obtain(ctx)
-	})
-	return identity, anchors
-}
-
-// insist tries until it works or ctx ends, and tells of each failure once.
-func (o *Operator) insist(ctx context.Context, failure string, try func() error) {
-	for told := ""; ctx.Err() == nil; {
-		err := try()
-		if err == nil {
-			return
-		}
-		if ctx.Err() == nil && err.Error() != told {
-			told = err.Error()
-			o.log.Warnf("%s; it is tried again until it works: %s", failure, err)
-		}
-		timer := time.NewTimer(retryPause)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-		}
-	}
+	return m, ok
 }

@@ -11,8 +11,6 @@ import (
 // Further defaults of the flags, those of Dapr 1.18.
 const (
 	DefaultPort           = 50005
-	DefaultHealthPort     = 8080
-	DefaultMetricsPort    = 9090
 	DefaultID             = "dapr-placement-0"
 	DefaultInitialCluster = "dapr-placement-0=127.0.0.1:8201"
 	DefaultTrustDomain    = "localhost"
@@ -42,7 +40,6 @@ type Config struct {
 	TrustDomain, Namespace string
 	AnchorsFile, TokenFile string
 	Kubernetes             bool
-	LogLevel               string
 }
 
 func (c *Config) validate() error {

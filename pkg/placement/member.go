@@ -9,9 +9,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/mem"
-	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
 	placementv1 "github.com/daprd/daprd/pkg/proto/placement/v1"
@@ -124,18 +122,13 @@ func (s *Service) authenticate(ctx context.Context, first *placementv1.Host) err
 	if !s.deps.MTLS {
 		return nil
 	}
-	p, _ := peer.FromContext(ctx)
-	info, ok := p.AuthInfo.(credentials.TLSInfo)
-	if !ok || len(info.State.PeerCertificates) == 0 {
-		return status.Error(codes.PermissionDenied, "the caller has shown no certificate")
-	}
-	id, err := security.IDOf(info.State.PeerCertificates[0])
+	who, err := security.CallerOf(ctx)
 	if err != nil {
 		return status.Error(codes.PermissionDenied, err.Error())
 	}
-	if want := "/ns/" + first.GetNamespace() + "/" + first.GetId(); id.Path() != want {
+	if who.Namespace != first.GetNamespace() || who.AppID != first.GetId() {
 		return status.Error(codes.PermissionDenied, fmt.Sprintf("the certificate of the caller is that of %s, which cannot report for app id %q in namespace %q",
-			id, first.GetId(), first.GetNamespace()))
+			who, first.GetId(), first.GetNamespace()))
 	}
 	return nil
 }

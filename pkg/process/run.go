@@ -14,45 +14,34 @@ import (
 	"github.com/daprd/daprd/pkg/version"
 )
 
-// Process is what a command line asks for.
-type Process struct {
-	// Name is that of the part of the control plane, sentry for one.
-	Name string
-	// Version asks for the version, and for nothing else.
-	Version bool
-
-	LogLevel  string
-	LogAsJSON bool
-	// NotInUse are the flags whose feature is not here yet.
-	NotInUse []string
-
-	// New makes what runs until its context ends.
-	New func(*logging.Logs) (func(context.Context) error, error)
-}
-
-// Run runs it until a signal, and gives the exit code. A second signal ends it at once.
-func (p *Process) Run(stdout, stderr io.Writer) int {
-	if p.Version {
+// Run makes the part by begin, runs it until a signal, and gives the exit code. A second signal ends it at once.
+func (c *CommandLine) Run(stdout, stderr io.Writer, begin func(*logging.Logs) (run func(context.Context) error, err error)) int {
+	if c.version {
 		fmt.Fprintln(stdout, version.Version())
 		return OK
 	}
-	logs, err := logging.New(logging.Options{Level: p.LogLevel, JSON: p.LogAsJSON, Version: version.Version(), Output: stdout})
+	logs, err := logging.New(logging.Options{Level: c.level, JSON: c.asJSON, Version: version.Version(), Output: stdout})
 	if err != nil {
 		fmt.Fprintln(stderr, err)
 		return Usage
 	}
-	log := logs.Scope("dapr." + p.Name)
-	for _, name := range p.NotInUse {
-		log.Warnf("%s has no effect: it is not here yet", name)
+	log := logs.Scope("dapr." + c.about.Name)
+	log.Infof("Starting Dapr %s -- version %s -- commit %s", c.about.Title, version.Version(), version.Commit())
+	log.Infof("Log level set to: %s", c.level)
+	for _, name := range c.needless {
+		if c.Changed(name) {
+			log.Warnf("--%s has no effect: there is nothing here that needs it", name)
+		}
 	}
-	run, err := p.New(logs)
+	run, err := begin(logs)
 	if err == nil {
 		err = untilSignal(run, logs)
 	}
 	if err != nil {
-		log.Logf(logrus.FatalLevel, "Fatal error from %s: %s", p.Name, err)
+		log.Logf(logrus.FatalLevel, "Fatal error from %s: %s", c.about.Name, err)
 		return Failure
 	}
+	log.Infof("%s shut down gracefully", c.about.EndTitle)
 	return OK
 }
 

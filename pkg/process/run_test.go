@@ -27,10 +27,10 @@ func TestMain(m *testing.M) {
 
 // endThenSignal is a process whose work is over, and that is told to end before it has.
 func endThenSignal() int {
-	p := process.Process{Name: "test", LogLevel: "info", New: func(*logging.Logs) (func(context.Context) error, error) {
-		return func(context.Context) error { return nil }, nil
-	}}
-	code := p.Run(io.Discard, os.Stderr)
+	code := process.NewCommandLine(process.About{Name: "test"}, new(process.Observed)).Run(io.Discard, os.Stderr,
+		func(*logging.Logs) (func(context.Context) error, error) {
+			return func(context.Context) error { return nil }, nil
+		})
 	if err := syscall.Kill(os.Getpid(), syscall.SIGTERM); err != nil {
 		return 3
 	}

@@ -5,6 +5,8 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"sync"
@@ -95,8 +97,8 @@ type Endpoint struct {
 }
 
 // HTTP serves until ctx ends.
-func HTTP(ctx context.Context, start Start, log logrus.FieldLogger, at Endpoint, handler http.Handler) (net.Addr, error) {
-	listeners, err := listen.TCP(ctx, []string{at.Address}, at.Port, log)
+func HTTP(ctx context.Context, start Start, logger logrus.FieldLogger, at Endpoint, handler http.Handler) (net.Addr, error) {
+	listeners, err := listen.TCP(ctx, []string{at.Address}, at.Port, logger)
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +107,7 @@ func HTTP(ctx context.Context, start Start, log logrus.FieldLogger, at Endpoint,
 	serve := server.Serve
 	if at.TLS != nil {
 		// What callers do wrong in their handshakes is theirs to know.
-		server.ErrorLog = discard()
+		server.ErrorLog = log.New(io.Discard, "", 0)
 		serve = func(l net.Listener) error { return server.ServeTLS(l, "", "") }
 	}
 	start(func() error {

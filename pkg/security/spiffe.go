@@ -35,15 +35,6 @@ func named(leaf *x509.Certificate) (domain spiffeid.TrustDomain, path string, er
 	return domain, u.Path, nil
 }
 
-// IDOf is the SPIFFE id that a certificate names.
-func IDOf(leaf *x509.Certificate) (spiffeid.ID, error) {
-	domain, path, err := named(leaf)
-	if err != nil {
-		return spiffeid.ID{}, err
-	}
-	return spiffeid.FromPath(domain, path)
-}
-
 // Caller is the application behind a call, as the certificate of its sidecar names it. The zero Caller is one without a
 // certificate, whom nobody vouches for.
 type Caller struct{ TrustDomain, Namespace, AppID string }

@@ -24,7 +24,11 @@ func FuzzSPIFFE(f *testing.F) {
 		}
 		leaf := &x509.Certificate{URIs: []*url.URL{u}}
 		want, wantErr := spiffeid.FromURI(u)
-		got, err := IDOf(leaf)
+		var got spiffeid.ID
+		domain, path, err := named(leaf)
+		if err == nil {
+			got, err = spiffeid.FromPath(domain, path)
+		}
 		if (err == nil) != (wantErr == nil) || got != want {
 			t.Fatalf("%q is read as %v, %v; the library says %v, %v", text, got, err, want, wantErr)
 		}

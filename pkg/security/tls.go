@@ -90,6 +90,22 @@ func (i *Identity) ServerConfig() *tls.Config {
 	}
 }
 
+// ServerConfigFor is the TLS of a server for one peer alone.
+func (i *Identity) ServerConfigFor(who Peer) *tls.Config {
+	c := i.ServerConfig()
+	verify := c.VerifyConnection
+	c.VerifyConnection = func(state tls.ConnectionState) error {
+		if err := verify(state); err != nil {
+			return err
+		}
+		if err := who.check(state.PeerCertificates[0]); err != nil {
+			return fmt.Errorf("the certificate of the caller has to be that of %s: %w", who, err)
+		}
+		return nil
+	}
+	return c
+}
+
 // WebhookConfig is the TLS of a server for the API server of Kubernetes, which shows no certificate. It knows ours by the
 // name of the service, which sentry puts into the certificates of the control plane.
 func (i *Identity) WebhookConfig() *tls.Config {

@@ -6,13 +6,12 @@ import (
 	"time"
 
 	"github.com/daprd/daprd/pkg/config"
+	"github.com/daprd/daprd/pkg/process"
 )
 
 // Defaults of the flags, those of Dapr 1.18.
 const (
 	DefaultPort            = 50001
-	DefaultHealthPort      = 8080
-	DefaultMetricsPort     = 9090
 	DefaultTrustDomain     = "localhost"
 	DefaultNamespace       = "default"
 	DefaultCredentials     = "/var/run/dapr/credentials"
@@ -47,12 +46,7 @@ type Config struct {
 	ListenAddress string
 	Port          int
 
-	HealthListenAddress string
-	HealthPort          int
-
-	EnableMetrics        bool
-	MetricsListenAddress string
-	MetricsPort          int
+	process.Observed
 
 	// Credentials is the folder of the three files; in Kubernetes their names are keys of the Secret.
 	Credentials                           string
@@ -66,8 +60,6 @@ type Config struct {
 
 	JWT  JWT
 	OIDC OIDC
-
-	LogLevel string
 }
 
 // JWT says whether and how JWT-SVIDs are made beside certificates.

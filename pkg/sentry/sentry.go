@@ -20,7 +20,6 @@ import (
 	"github.com/daprd/daprd/pkg/logging"
 	"github.com/daprd/daprd/pkg/process"
 	sentryv1 "github.com/daprd/daprd/pkg/proto/sentry/v1"
-	"github.com/daprd/daprd/pkg/version"
 )
 
 // grace is how long calls in flight have at the end.
@@ -33,17 +32,16 @@ type Deps struct {
 	Now func() time.Time
 }
 
-// Sentry is one certificate authority. Run is called once.
+// Sentry is one certificate authority, ready when certificates can be asked for. Run is called once.
 type Sentry struct {
+	*process.Part
 	cfg     Config
 	own     identity
 	now     func() time.Time
 	logs    *logging.Logs
 	log     *logrus.Entry
 	metrics *metrics
-
-	ready                         chan struct{}
-	address, health, scrape, oidc net.Addr
+	oidc    net.Addr
 }
 
 // New checks the Config; it does no I/O.
@@ -62,44 +60,33 @@ func New(cfg Config, deps Deps) (*Sentry, error) {
 	if deps.Now == nil {
 		deps.Now = time.Now
 	}
-	return &Sentry{cfg: cfg, own: own, now: deps.Now, logs: deps.Logs, log: deps.Logs.Scope("dapr.sentry"),
-		metrics: newMetrics(), ready: make(chan struct{})}, nil
+	log, metrics := deps.Logs.Scope("dapr.sentry"), newMetrics()
+	return &Sentry{Part: process.NewPart(metrics.registry, log), cfg: cfg, own: own, now: deps.Now, logs: deps.Logs, log: log, metrics: metrics}, nil
 }
 
 // ID is the SPIFFE ID under which the server shows itself: spiffe://<trust domain>/ns/<namespace>/dapr-sentry.
 func (s *Sentry) ID() spiffeid.ID { return s.own.id }
-
-// Ready is closed when certificates can be asked for.
-func (s *Sentry) Ready() <-chan struct{} { return s.ready }
-
-// Address is where certificates are signed; call it once Ready is closed.
-func (s *Sentry) Address() net.Addr { return s.address }
-
-// HealthAddress is where /healthz answers; call it once Ready is closed.
-func (s *Sentry) HealthAddress() net.Addr { return s.health }
-
-// MetricsAddress is where metrics are served, nil if they are not; call it once Ready is closed.
-func (s *Sentry) MetricsAddress() net.Addr { return s.scrape }
 
 // OIDCAddress is where others learn of the keys of tokens, nil if they cannot; call it once Ready is closed.
 func (s *Sentry) OIDCAddress() net.Addr { return s.oidc }
 
 // Run serves until ctx ends, and then lets the calls in flight end. An error tells why it could not start or go on.
 func (s *Sentry) Run(ctx context.Context) error {
-	s.log.Infof("Starting Dapr Sentry certificate authority -- version %s -- commit %s", version.Version(), version.Commit())
-	s.log.Infof("Log level set to: %s", s.cfg.LogLevel)
-	at, err := s.surroundings(ctx)
-	if err == nil {
-		err = errors.Join(s.runAt(ctx, at), at.close())
-	}
-	if err == nil {
-		s.log.Info("Sentry shut down gracefully")
+	var at *surroundings
+	err := s.Live(ctx, &s.cfg.Observed, func(ctx context.Context, start process.Start) (err error) {
+		if at, err = s.surroundings(ctx); err != nil {
+			return err
+		}
+		return s.runAt(ctx, start, at)
+	})
+	if at != nil {
+		err = errors.Join(err, at.close())
 	}
 	return err
 }
 
 // runAt takes the bundle up and serves.
-func (s *Sentry) runAt(ctx context.Context, at *surroundings) error {
+func (s *Sentry) runAt(ctx context.Context, start process.Start, at *surroundings) error {
 	settings, err := newSettings(&at.mtls, &s.cfg.JWT)
 	if err != nil {
 		return err
@@ -116,23 +103,11 @@ func (s *Sentry) runAt(ctx context.Context, at *surroundings) error {
 	if err := ca.refresh(ctx); err != nil {
 		return err
 	}
-	return s.serve(ctx, ca, validators)
-}
-
-// serve has all servers at work until ctx ends or one of them cannot go on.
-func (s *Sentry) serve(ctx context.Context, ca *authority, validators validators) error {
-	return process.Together(ctx, func(ctx context.Context, start process.Start) (err error) {
-		shown := process.Observed{HealthListenAddress: s.cfg.HealthListenAddress, HealthPort: s.cfg.HealthPort,
-			EnableMetrics: s.cfg.EnableMetrics, MetricsListenAddress: s.cfg.MetricsListenAddress, MetricsPort: s.cfg.MetricsPort}
-		if s.health, s.scrape, err = shown.Serve(ctx, start, s.log, s.ready, s.metrics.registry); err != nil {
-			return err
-		}
-		own := &own{authority: ca, metrics: s.metrics, log: s.logs.Scope("dapr.sentry.server")}
-		if err := s.serveOIDC(ctx, start, ca, own); err != nil {
-			return err
-		}
-		return s.serveCA(ctx, start, own, validators)
-	})
+	own := &own{authority: ca, metrics: s.metrics, log: s.logs.Scope("dapr.sentry.server")}
+	if err := s.serveOIDC(ctx, start, ca, own); err != nil {
+		return err
+	}
+	return s.serveCA(ctx, start, own, validators)
 }
 
 // serveCA signs until ctx ends; then the calls in flight have the grace period.
@@ -144,15 +119,7 @@ func (s *Sentry) serveCA(ctx context.Context, start process.Start, shown *own, v
 	log, ca := shown.log, shown.authority
 	grpcServer := grpc.NewServer(grpc.Creds(credentials.NewTLS(shown.tls())))
 	sentryv1.RegisterCAServer(grpcServer, &server{authority: ca, validators: validators, metrics: s.metrics, log: log})
-	s.address = listeners[0].Addr()
-	log.Infof("Running gRPC server on %s", s.address)
-	start(func() error { return grpcServer.Serve(listeners[0]) })
 	start(func() error { ca.watch(ctx); return nil })
-	close(s.ready)
-	<-ctx.Done()
-	log.Info("Shutting down gRPC server")
-	end := time.AfterFunc(grace, grpcServer.Stop)
-	grpcServer.GracefulStop()
-	end.Stop()
+	s.GRPC(ctx, start, log, listeners[0], grpcServer, grace)
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/daprd/daprd/pkg/logging"
+	"github.com/daprd/daprd/pkg/process"
 	"github.com/daprd/daprd/pkg/sentry"
 )
 
@@ -64,7 +65,7 @@ func Config(t testing.TB) sentry.Config {
 	t.Helper()
 	return sentry.Config{
 		Mode: sentry.Standalone, TrustDomain: sentry.DefaultTrustDomain, Namespace: sentry.DefaultNamespace,
-		ListenAddress: "127.0.0.1", HealthListenAddress: "127.0.0.1", MetricsListenAddress: "127.0.0.1", EnableMetrics: true,
+		ListenAddress: "127.0.0.1", Observed: process.Observed{HealthListenAddress: "127.0.0.1", MetricsListenAddress: "127.0.0.1", EnableMetrics: true},
 		Credentials: t.TempDir(), AnchorsFile: sentry.DefaultAnchorsFile, CertificateFile: sentry.DefaultCertificateFile,
 		KeyFile: sentry.DefaultKeyFile,
 		JWT: sentry.JWT{KeyFile: sentry.DefaultTokenKeyFile, SetFile: sentry.DefaultTokenSetFile, Algorithm: sentry.DefaultTokenAlgorithm,
