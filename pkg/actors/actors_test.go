@@ -85,7 +85,8 @@ func (c *counts) ActorReminders(string) func(int)    { return func(int) {} }
 type mesh struct {
 	*actors.Service
 	*counts
-	host *host
+	host  *host
+	table *alone
 }
 
 // begin makes a Service whose application hosts the type T.
@@ -111,7 +112,8 @@ func beginOn(t *testing.T, kept state.Store, settings channel.ActorSettings, cal
 	m := &mesh{counts: &counts{}, host: &host{call: call}}
 	m.Service = actors.New(actors.Deps{AppID: "myapp", Namespace: "default", Table: table, State: store, App: &ready.Slot[channel.App]{},
 		Observer: m.counts, Log: log})
-	table.Fill(&alone{hosting: m})
+	m.table = &alone{hosting: m}
+	table.Fill(m.table)
 	if _, err := m.Host(t.Context(), &channel.AppConfiguration{Entities: []string{"T"}, ActorSettings: settings}, m.host); err != nil {
 		t.Fatal(err)
 	}
@@ -447,6 +449,42 @@ func TestHalt(t *testing.T) {
 		}
 		want := []string{"1 begins m", "1 ends m", "1 leaves", "1 begins m", "1 ends m"}
 		if diff := cmp.Diff(want, m.host.seen()); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+// TestStoodStill: when the process has stood still, the call that waits for the one that had its turn does not get it
+// before it is known again where the actor lives.
+func TestStoodStill(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var first atomic.Bool
+		answer := make(chan struct{})
+		m := begin(t, channel.ActorSettings{}, func(context.Context, string, string, channel.Header) error {
+			if !first.Swap(true) {
+				<-answer
+			}
+			return nil
+		})
+		results := make(chan error, 2)
+		for _, method := range []string{"has", "waits"} {
+			go func() { results <- m.invoke(t.Context(), "1", method) }()
+			synctest.Wait()
+		}
+		over := m.table.doubts()
+		close(answer)
+		synctest.Wait()
+		if diff := cmp.Diff([]string{"1 begins has", "1 ends has"}, m.host.seen()); diff != "" {
+			t.Error(diff)
+		}
+		m.Halt(t.Context())
+		over()
+		for range 2 {
+			if err := <-results; err != nil {
+				t.Error(err)
+			}
+		}
+		if diff := cmp.Diff([]string{"1 begins has", "1 ends has", "1 leaves", "1 begins waits", "1 ends waits"}, m.host.seen()); diff != "" {
 			t.Error(diff)
 		}
 	})

@@ -15,10 +15,38 @@ type alone struct {
 
 	mu    sync.Mutex
 	types []string
+	// doubt is closed when the table is to be trusted again, nil while it is.
+	doubt chan struct{}
+}
+
+// doubts has the table not be trusted until the function that it gives is called.
+func (a *alone) doubts() (over func()) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.doubt = make(chan struct{})
+	return func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		close(a.doubt)
+		a.doubt = nil
+	}
+}
+
+func (a *alone) doubted() chan struct{} {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.doubt
 }
 
 // Owner is this sidecar, for the types that it hosts.
-func (a *alone) Owner(_ context.Context, actorType, _ string, enter func()) (placement.Owner, error) {
+func (a *alone) Owner(ctx context.Context, actorType, _ string, enter func()) (placement.Owner, error) {
+	if doubt := a.doubted(); doubt != nil {
+		select {
+		case <-doubt:
+		case <-ctx.Done():
+			return placement.Owner{}, ctx.Err()
+		}
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if !slices.Contains(a.types, actorType) {
@@ -52,8 +80,13 @@ func (a *alone) Ring(actorType string) (ring *placement.Ring, self string) {
 	return placement.NewRing([]string{"alone"}, 1), "alone"
 }
 
-// Fresh is always nil.
-func (a *alone) Fresh() error { return nil }
+// Fresh is nil unless a test has doubts.
+func (a *alone) Fresh() error {
+	if a.doubted() != nil {
+		return placement.ErrNoTable
+	}
+	return nil
+}
 
 // Status says that there is nobody to be connected to.
 func (a *alone) Status() placement.Status { return placement.Status{Ready: true} }

@@ -151,8 +151,16 @@ func (c *call) run(t *turn, err error) error {
 	return err
 }
 
-// ask asks the application.
+// ask asks the application, unless the process has stood still meanwhile: the turn before may have ended before anybody
+// noticed, and the actor may be active elsewhere.
 func (c *call) ask(ctx context.Context, t *turn, host channel.ActorHost) (err error) {
+	table, err := c.service.table()
+	if err != nil {
+		return err
+	}
+	if table.Fresh() != nil {
+		return errMoved
+	}
 	if c.event != nil {
 		event := *c.event
 		if t.id != "" {
