@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"path/filepath"
 	"strings"
@@ -26,8 +27,6 @@ const (
 	// dialTimeout bounds what is sent to another server, maxConns the idle connections to each.
 	dialTimeout = 10 * time.Second
 	maxConns    = 2
-	// maxEntries bounds the log that is kept in memory or on disk: entries say only who leads.
-	maxEntries = 64
 )
 
 // Peer is a server that may lead.
@@ -106,7 +105,9 @@ func Start(ctx context.Context, cfg Config) (e *Election, err error) {
 	settings := raft.DefaultConfig()
 	settings.LocalID = raft.ServerID(cfg.ID)
 	settings.HeartbeatTimeout, settings.ElectionTimeout, settings.LeaderLeaseTimeout, settings.CommitTimeout = heartbeat, heartbeat, lease, commit
-	settings.TrailingLogs, settings.SnapshotThreshold = maxEntries, maxEntries
+	// The log is kept whole: an election is an entry of a few bytes, and what is cut off would have to be in a snapshot,
+	// both for this server's own next start and for servers that come back without it.
+	settings.TrailingLogs, settings.SnapshotThreshold = math.MaxUint64, math.MaxUint64
 	settings.Logger = logger
 	snapshots := raft.NewDiscardSnapshotStore()
 	known, err := raft.HasExistingState(logs, votes, snapshots)
