@@ -128,6 +128,13 @@ func twoDigits(shard int) string { return string([]byte{hexDigits[shard>>4], hex
 // maxName bounds, in bytes, the ids and names of reminders.
 const maxName = 16 << 10
 
+func checkLengths(actorID, name string) error {
+	if len(actorID) > maxName || len(name) > maxName {
+		return fmt.Errorf("the actor's id has %d bytes and the reminder's name %d; %d are the most", len(actorID), len(name), maxName)
+	}
+	return nil
+}
+
 // record is a reminder as it was registered. It never changes.
 type record struct {
 	ActorID string     `json:"actor"`

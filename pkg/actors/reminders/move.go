@@ -1,14 +1,13 @@
 package reminders
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"strconv"
-	"time"
+	"slices"
+	"sync"
 
-	"github.com/daprd/daprd/pkg/actors/schedule"
 	"github.com/daprd/daprd/pkg/state"
 )
 
@@ -21,6 +20,9 @@ import (
 //	(none)    there is nothing to move; only now reminders are fired, changed and deleted
 //
 // So no reminder is written again that has fired or was deleted since it was moved.
+//
+// What cannot be read stays in its list, of which only the rest is deleted. Later looks find nothing else and begin
+// nothing, until somebody has corrected it.
 
 // move is a moving over that goes on.
 type move struct {
@@ -33,42 +35,13 @@ type move struct {
 
 func newMove(sources []source) *move { return &move{Number: newSerial(), Sources: sources} }
 
-// source is one key of Dapr 1.7.
-type source struct {
-	Key       string `json:"key"`
-	Partition string `json:"partition"`
-	ETag      string `json:"etag"`
-	// Kept says that it has reminders which count: not so the record of the partitions, and the list from before there
-	// were any.
-	Kept bool `json:"kept,omitempty"`
-}
-
-// maxPartitions bounds what is believed of a record.
-const maxPartitions = 10_000
-
-// oldReminder is one in a list.
-type oldReminder struct {
-	ActorID    string          `json:"actorID"`
-	Name       string          `json:"name"`
-	Data       json.RawMessage `json:"data"`
-	Period     string          `json:"period"`
-	DueTime    string          `json:"dueTime"`
-	Registered string          `json:"registeredTime"`
-	Expires    string          `json:"expirationTime"`
-}
-
-// oldTrack is the track of one.
-type oldTrack struct {
-	LastFired string `json:"lastFiredTime"`
-	Left      int    `json:"repetitionLeft"`
-}
-
 var (
 	errMoved   = errors.New("another sidecar has moved the reminders over")
 	errChanged = errors.New("the lists have changed")
 )
 
-// moveOver moves what Dapr 1.7 has stored, if there is anything, and returns when nothing is left of it.
+// moveOver moves what Dapr 1.7 has stored, if there is anything, and returns when nothing is left of it but what cannot be
+// read. k.opening is held.
 func (s *Store) moveOver(ctx context.Context, k *kind) error {
 	for {
 		var is index
@@ -78,12 +51,16 @@ func (s *Store) moveOver(ctx context.Context, k *kind) error {
 		var err error
 		switch {
 		case is.Move == nil:
-			var sources []source
-			if sources, err = s.sources(ctx, k); err != nil || len(sources) == 0 {
+			var old *survey
+			if old, err = s.survey(ctx, k.layout); err != nil {
 				return err
 			}
+			if !old.more {
+				s.tellUnreadable(k, old.unreadable)
+				return nil
+			}
 			s.deps.Log.Infof("moving over the reminders of the actor type %s that Dapr 1.7 has stored", k.ActorType)
-			err = s.advance(ctx, k, nil, newMove(sources))
+			err = s.advance(ctx, k, nil, newMove(old.sources))
 		case !is.Move.Removing:
 			err = s.moveAll(ctx, k, is.Move)
 		default:
@@ -92,6 +69,28 @@ func (s *Store) moveOver(ctx context.Context, k *kind) error {
 		if err != nil && !errors.Is(err, errMoved) {
 			return err
 		}
+	}
+}
+
+// maxTold bounds the lines about what cannot be read, of one type.
+const maxTold = 100
+
+// tellUnreadable tells of each thing once.
+func (s *Store) tellUnreadable(k *kind, all []error) {
+	for _, what := range all {
+		text := what.Error()
+		if k.told[text] || len(k.told) > maxTold {
+			continue
+		}
+		if k.told == nil {
+			k.told = map[string]bool{}
+		}
+		if k.told[text] = true; len(k.told) > maxTold {
+			s.deps.Log.Errorf("more that Dapr 1.7 has stored of reminders of the actor type %s cannot be moved over and stays where it is: %d things in all", k.ActorType, len(all))
+			return
+		}
+		s.deps.Log.Errorf("reminders of the actor type %s that Dapr 1.7 has stored cannot be moved over: %s. What cannot be read stays there and does not fire. "+
+			"Correct it, and the next sidecar that starts moves it over; or register the reminder anew and remove it there", k.ActorType, text)
 	}
 }
 
@@ -112,103 +111,63 @@ func (m *move) same(other *move) bool {
 
 // again is a move from the beginning, since Dapr 1.7 still writes.
 func (s *Store) again(ctx context.Context, k *kind, m *move) error {
-	sources, err := s.sources(ctx, k)
+	old, err := s.survey(ctx, k.layout)
 	if err != nil {
 		return err
 	}
-	return s.advance(ctx, k, m, newMove(sources))
+	return s.advance(ctx, k, m, newMove(old.sources))
 }
 
-// sources are the keys that there are, in the order in which they are to be deleted.
-func (s *Store) sources(ctx context.Context, k *kind) (all []source, err error) {
-	var types struct {
-		ID       string `json:"id"`
-		Metadata struct {
-			Partitions int `json:"partitionCount"`
-		} `json:"actorRemindersMetadata"`
+// unchanged reads the entries of a list that was not written since the move began, none of one that is not there any more.
+func (s *Store) unchanged(ctx context.Context, from source) ([]json.RawMessage, cell, error) {
+	entries, is, err := s.list(ctx, from)
+	if (err == nil || isUnreadable(err)) && is.found && is.etag != from.ETag {
+		err = errChanged
 	}
-	list := "actors||" + k.ActorType
-	names, err := s.read(ctx, list+"||metadata", list+"||metadata", &types)
-	if err != nil {
-		return nil, err
-	}
-	partitions := types.Metadata.Partitions
-	if partitions < 0 || partitions > maxPartitions {
-		return nil, fmt.Errorf("the key %s says that there are %d partitions; %d are the most", names.key, partitions, maxPartitions)
-	}
-	add := func(key, partition string, kept bool) error {
-		item, err := s.deps.Storage.ActorGet(ctx, state.GetRequest{Key: key, Consistency: state.Strong, Metadata: partitioned(partition)})
-		if err == nil && item.Found {
-			all = append(all, source{key, partition, item.ETag, kept})
-		}
-		return err
-	}
-	if err := add(list, list, partitions == 0); err != nil {
-		return nil, err
-	}
-	for n := range partitions {
-		if err := add(list+"||"+types.ID+"||reminders||"+strconv.Itoa(n+1), types.ID, true); err != nil {
-			return nil, err
-		}
-	}
-	if names.found {
-		all = append(all, source{Key: names.key, Partition: names.partition, ETag: names.etag})
-	}
-	return all, nil
-}
-
-// list reads a source; one that is not there any more is empty, and one that was written since is errChanged.
-func (s *Store) list(ctx context.Context, from source) (all []oldReminder, found bool, err error) {
-	var text json.RawMessage
-	is, err := s.read(ctx, from.Key, from.Partition, &text)
-	switch {
-	case err != nil || !is.found:
-		return nil, false, err
-	case is.etag != from.ETag:
-		return nil, true, errChanged
-	case from.Kept:
-		if err := json.Unmarshal(text, &all); err != nil {
-			return nil, true, &unreadableError{from.Key, err}
-		}
-	}
-	return all, true, nil
+	return entries, is, err
 }
 
 // moveAll writes the reminders of all lists.
 func (s *Store) moveAll(ctx context.Context, k *kind, m *move) error {
-	for _, from := range m.Sources {
-		all, _, err := s.list(ctx, from)
+	next := &move{Number: m.Number, Removing: true, Sources: slices.Clone(m.Sources)}
+	for i := range next.Sources {
+		from := &next.Sources[i]
+		if !from.Kept || from.Stays {
+			continue
+		}
+		entries, _, err := s.unchanged(ctx, *from)
 		if errors.Is(err, errChanged) {
 			return s.again(ctx, k, m)
 		}
 		if err != nil {
 			return err
 		}
-		if err := parallel(len(all), func(i int) error { return s.moveOne(ctx, k, m, &all[i]) }); err != nil {
+		var mu sync.Mutex
+		err = parallel(len(entries), func(i int) error {
+			readable, err := s.moveOne(ctx, k, m, from.Key, i, entries[i])
+			if !readable && err == nil {
+				mu.Lock()
+				defer mu.Unlock()
+				from.Left = append(from.Left, i)
+			}
+			return err
+		})
+		if err != nil {
 			return err
 		}
+		slices.Sort(from.Left)
 	}
-	return s.advance(ctx, k, m, &move{Number: m.Number, Removing: true, Sources: m.Sources})
+	return s.advance(ctx, k, m, next)
 }
 
-// moveOne writes one reminder, if it has something left to do and no page names it.
-func (s *Store) moveOne(ctx context.Context, k *kind, m *move, old *oldReminder) error {
-	var last oldTrack
-	key := k.oldTrack(old)
-	found, err := s.read(ctx, key, key, &last)
-	if err != nil {
-		return err
+// moveOne writes one reminder, if it can be read, has something left to do, and no page names it.
+func (s *Store) moveOne(ctx context.Context, k *kind, m *move, key string, i int, text json.RawMessage) (readable bool, err error) {
+	_, r, err := s.oldRecord(ctx, k.layout, key, i, text)
+	if isUnreadable(err) {
+		return false, nil
 	}
-	if !found.found {
-		last.Left = -1
-	}
-	r, err := old.record(last, found.found)
-	if err != nil {
-		s.deps.Log.Errorf("the reminder %s of the actor %s/%s, which Dapr 1.7 has stored, cannot be read and is left out: %s", old.Name, k.ActorType, old.ActorID, err)
-		return nil
-	}
-	if r == nil {
-		return nil
+	if err != nil || r == nil {
+		return true, err
 	}
 	_, _, err = s.store(ctx, k, r, false, func() error {
 		var is index
@@ -221,89 +180,112 @@ func (s *Store) moveOne(ctx context.Context, k *kind, m *move, old *oldReminder)
 		return nil
 	})
 	if errors.Is(err, ErrExists) {
-		return nil
+		err = nil
 	}
-	return err
+	return true, err
 }
 
-// record is what is left of a reminder; nil is nothing.
-func (old *oldReminder) record(last oldTrack, fired bool) (*record, error) {
-	plan, err := schedule.New(schedule.Reminder, time.Now(), schedule.Spec{DueTime: "0s", Period: old.Period})
-	if err != nil {
-		return nil, err
-	}
-	if old.Expires != "" {
-		if plan.Expires, err = time.Parse(time.RFC3339, old.Expires); err != nil {
-			return nil, err
-		}
-	}
-	from := old.Registered
-	if fired {
-		from = last.LastFired
-	}
-	if plan.Due, err = time.Parse(time.RFC3339, from); err != nil {
-		return nil, err
-	}
-	if fired {
-		// One more than are left: that which has fired.
-		plan.Left = last.Left + 1
-		var more bool
-		if plan, more = plan.Next(); !more {
-			return nil, nil
-		}
-	}
-	if plan.Expired(time.Now()) {
-		return nil, nil
-	}
-	r := &Reminder{ActorID: old.ActorID, Name: old.Name, DueTime: old.DueTime, Period: old.Period}
-	if string(old.Data) != "null" {
-		r.Data = old.Data
-	}
-	return newRecord(r, plan), nil
-}
-
-func (l layout) oldTrack(old *oldReminder) string {
-	return l.actorType + "||" + old.ActorID + "||" + old.Name
-}
-
-// removeAll deletes the lists and the tracks.
+// removeAll deletes what was moved: lists, and tracks.
 func (s *Store) removeAll(ctx context.Context, k *kind, m *move) error {
-	moved := 0
+	moved, stays := 0, false
 	for _, from := range m.Sources {
-		all, found, err := s.list(ctx, from)
+		var (
+			n    int
+			left bool
+			err  error
+		)
+		switch {
+		case from.Stays:
+			left = true
+		case from.Key != k.oldNames():
+			n, left, err = s.removeList(ctx, k, from)
+		case !stays: // else it names lists that stay
+			err = s.removeNames(ctx, from)
+		}
 		if errors.Is(err, errChanged) {
 			return s.again(ctx, k, m)
 		}
 		if err != nil {
 			return err
 		}
-		err = parallel(len(all), func(i int) error {
-			key := k.oldTrack(&all[i])
-			return s.write(ctx, key, drop(key, key))
-		})
-		if err != nil {
-			return err
-		}
-		if !found {
-			continue
-		}
-		moved += len(all)
-		err = s.write(ctx, from.Partition, state.Operation{Delete: &state.DeleteRequest{Key: from.Key, ETag: &from.ETag, Metadata: partitioned(from.Partition)}})
-		if _, refused := state.IsETag(err); refused {
-			continue // it was deleted or written meanwhile: the next look tells
-		}
-		if err != nil {
-			return err
-		}
+		moved, stays = moved+n, stays || left
 	}
-	if left, err := s.sources(ctx, k); err != nil {
+	if old, err := s.survey(ctx, k.layout); err != nil {
 		return err
-	} else if len(left) > 0 {
+	} else if old.more {
 		return s.again(ctx, k, m)
 	}
 	if err := s.advance(ctx, k, m, nil); err != nil {
 		return err
 	}
-	s.deps.Log.Infof("the reminders of the actor type %s are moved over (%d in the lists of Dapr 1.7, which are deleted)", k.ActorType, moved)
+	s.deps.Log.Infof("the reminders of the actor type %s are moved over (%d that were in the lists of Dapr 1.7, and are no longer)", k.ActorType, moved)
 	return nil
+}
+
+// removeNames deletes the record of the partitions.
+func (s *Store) removeNames(ctx context.Context, from source) error {
+	is, err := s.readBy(ctx, from.Key, from.Partition, func([]byte) error { return nil })
+	switch {
+	case err != nil || !is.found:
+		return err
+	case is.etag != from.ETag:
+		return errChanged
+	}
+	return s.swap(ctx, is, nil)
+}
+
+// removeList deletes what was moved of a list, how much that is, and says whether something stays.
+func (s *Store) removeList(ctx context.Context, k *kind, from source) (moved int, stays bool, err error) {
+	entries, is, err := s.unchanged(ctx, from)
+	switch {
+	case errors.Is(err, errChanged):
+		// If nothing is there but what stays another sidecar has been here, or this one before it ended.
+		var now survey
+		if err := s.surveyList(ctx, k.layout, from, &now); err != nil || !now.more {
+			return 0, true, err
+		}
+		return 0, false, errChanged
+	case err != nil || !is.found:
+		return 0, false, err
+	}
+	err = parallel(len(entries), func(i int) error {
+		var old oldReminder
+		if _, stays := slices.BinarySearch(from.Left, i); stays || !from.Kept {
+			return nil
+		}
+		if err := json.Unmarshal(entries[i], &old); err != nil {
+			return err
+		}
+		key := k.oldTrack(old.ActorID, old.Name)
+		return s.write(ctx, key, drop(key, key))
+	})
+	if moved = len(entries) - len(from.Left); err != nil || moved == 0 && len(entries) > 0 {
+		return 0, true, err
+	}
+	return moved, len(from.Left) > 0, s.swap(ctx, is, pick(entries, from.Left))
+}
+
+// pick is the list of those of its entries that stay, nil for none.
+func pick(entries []json.RawMessage, left []int) []byte {
+	if len(left) == 0 {
+		return nil
+	}
+	var rest [][]byte
+	for _, i := range left {
+		rest = append(rest, entries[i])
+	}
+	return slices.Concat([]byte("["), bytes.Join(rest, []byte(",")), []byte("]"))
+}
+
+// swap writes a key of Dapr 1.7 that is as it was read, or deletes it. Where it is not, the next look tells.
+func (s *Store) swap(ctx context.Context, is cell, value []byte) error {
+	op := is.set(value, true)
+	if value == nil {
+		op = state.Operation{Delete: &state.DeleteRequest{Key: is.key, ETag: &is.etag, Metadata: partitioned(is.partition)}}
+	}
+	err := s.write(ctx, is.partition, op)
+	if _, refused := state.IsETag(err); refused {
+		return nil
+	}
+	return err
 }

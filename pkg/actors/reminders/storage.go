@@ -60,11 +60,11 @@ func (s *Store) readBy(ctx context.Context, key, partition string, decode func([
 		return cell{}, err
 	}
 	if item.Found {
-		if err := decode(item.Value); err != nil {
-			return cell{}, &unreadableError{key, err}
+		if err = decode(item.Value); err != nil {
+			err = &unreadableError{key, err}
 		}
 	}
-	return cell{key: key, partition: partition, etag: item.ETag, found: item.Found}, nil
+	return cell{key: key, partition: partition, etag: item.ETag, found: item.Found}, err
 }
 
 // unreadableError is a key with a value that this package did not write.
@@ -75,6 +75,11 @@ type unreadableError struct {
 
 func (e *unreadableError) Error() string {
 	return fmt.Sprintf("the value of the key %s of the state store for actors cannot be used: %s", e.key, e.cause)
+}
+
+func isUnreadable(err error) bool {
+	unreadable := new(unreadableError)
+	return errors.As(err, &unreadable)
 }
 
 func (s *Store) write(ctx context.Context, partition string, ops ...state.Operation) error {

@@ -63,6 +63,8 @@ type kind struct {
 	// the right to look.
 	opening chan struct{}
 	open    bool
+	// told is what was said of Dapr's reminders that cannot be read; who has opening has it.
+	told map[string]bool
 	// walk is the look through the index that goes on, nil for none.
 	walk *walk
 	// storage and actors are what is known not to work.
@@ -152,8 +154,8 @@ func (s *Store) begin(ctx context.Context, k *kind, r *record, overwrite bool) e
 // store writes a record and has a page name it, in the place of old, 0 for none. condition, where it is not nil, is looked
 // at after the page was read.
 func (s *Store) store(ctx context.Context, k *kind, r *record, overwrite bool, condition func() error) (made *pageEntry, old uint64, err error) {
-	if len(r.ActorID) > maxName || len(r.Name) > maxName {
-		return nil, 0, fmt.Errorf("the actor's id has %d bytes and the reminder's name %d; %d are the most", len(r.ActorID), len(r.Name), maxName)
+	if err := checkLengths(r.ActorID, r.Name); err != nil {
+		return nil, 0, err
 	}
 	at := positionOf(r.ActorID, r.Name)
 	made = &pageEntry{ActorID: r.ActorID, Name: r.Name, Serial: newSerial(), Due: max(r.Due.Add(time.Millisecond-1).UnixMilli(), 0)}
