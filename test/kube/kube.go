@@ -132,7 +132,7 @@ func (s *Server) startEtcd(t testing.TB) error {
 	address := freeAddress(t)
 	url := "http://" + address
 	var err error
-	s.etcd, err = run("etcd", "--data-dir", s.file("etcd"), "--log-level", "error",
+	s.etcd, err = run("etcd", "--data-dir", s.file("etcd"), "--unsafe-no-fsync", "--log-level", "error",
 		"--listen-client-urls", url, "--advertise-client-urls", url, "--listen-peer-urls", "http://127.0.0.1:0")
 	if err != nil {
 		return err
