@@ -18,7 +18,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
+	"regexp"
 	"sync"
 	"syscall"
 	"testing"
@@ -146,7 +146,8 @@ type sidecar struct {
 	read    sync.WaitGroup
 }
 
-func port(address string) string { return address[strings.LastIndexByte(address, ':')+1:] }
+// listening is how daprd says where its HTTP API is.
+var listening = regexp.MustCompile(`http server is running on port (\d+)`)
 
 // start runs daprd with a Configuration until end or the end of the test.
 func start(t *testing.T, configuration string, environment ...string) *sidecar {
@@ -156,9 +157,8 @@ func start(t *testing.T, configuration string, environment ...string) *sidecar {
 	if err := os.WriteFile(config, []byte(configuration), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	api := freeAddress(t)
-	s := &sidecar{command: exec.Command(daprd, "--app-id", "shop", "--config", config, "--dapr-listen-addresses", "127.0.0.1", "--dapr-http-port", port(api),
-		"--dapr-grpc-port", port(freeAddress(t)), "--enable-metrics=false"), url: "http://" + api}
+	s := &sidecar{command: exec.Command(daprd, "--app-id", "shop", "--config", config, "--dapr-listen-addresses", "127.0.0.1", "--dapr-http-port", "0",
+		"--dapr-grpc-port", "0", "--dapr-internal-grpc-port", "0", "--enable-metrics=false")}
 	s.command.Env = append(os.Environ(), environment...)
 	out, err := s.command.StdoutPipe()
 	if err != nil {
@@ -169,16 +169,17 @@ func start(t *testing.T, configuration string, environment ...string) *sidecar {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.command.Process.Kill() })
-	up := make(chan struct{})
+	up := make(chan string, 1)
 	s.read.Go(func() {
 		defer close(up)
 		for lines := bufio.NewScanner(out); lines.Scan(); {
-			if _, _ = fmt.Fprintln(t.Output(), lines.Text()); strings.Contains(lines.Text(), "http server is running on port") {
-				up <- struct{}{}
+			_, _ = fmt.Fprintln(t.Output(), lines.Text())
+			if found := listening.FindStringSubmatch(lines.Text()); found != nil {
+				up <- found[1]
 			}
 		}
 	})
-	<-up
+	s.url = "http://127.0.0.1:" + <-up
 	return s
 }
 
