@@ -1,61 +1,49 @@
 package kubernetes
 
 import (
+	"encoding/base64"
 	"encoding/json"
-	"fmt"
-	"net/http"
-	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/daprd/daprd/pkg/components"
 	"github.com/daprd/daprd/pkg/secrets"
 	"github.com/daprd/daprd/pkg/secrets/secretstest"
+	"github.com/daprd/daprd/test/kube"
 )
 
-// apiServer answers as a cluster's does: a namespace that may be read, and others that may not.
-func apiServer(t *testing.T, namespace string, known map[string]map[string]string) string {
+var known = map[string]map[string]string{"redis": {"password": "s3cr3t-of-redis", "user": "worker"}, "tls.crt": {"data": "\x00\xff binary bytes"}}
+
+// granted is what lets pods of the namespace shop read its Secrets.
+const granted = `
+{apiVersion: rbac.authorization.k8s.io/v1, kind: Role, metadata: {name: secret-reader, namespace: shop},
+ rules: [{apiGroups: [""], resources: [secrets], verbs: [get, list]}]}
+---
+{apiVersion: rbac.authorization.k8s.io/v1, kind: RoleBinding, metadata: {name: secret-reader, namespace: shop},
+ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: secret-reader}, subjects: [{kind: ServiceAccount, name: default}]}
+`
+
+// shop has the known Secrets in two namespaces; it gives how pods of the first one reach the API server.
+func shop(t *testing.T) (kubeconfig string) {
 	t.Helper()
-	object := func(name string) map[string]any {
-		data := map[string][]byte{}
-		for key, value := range known[name] {
-			data[key] = []byte(value)
-		}
-		return map[string]any{"metadata": map[string]any{"name": name}, "data": data}
-	}
-	status := func(w http.ResponseWriter, code int, text string) {
-		w.WriteHeader(code)
-		_ = json.NewEncoder(w).Encode(map[string]any{"kind": "Status", "message": text, "code": code})
-	}
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /api/v1/namespaces/{namespace}/secrets/{name}", func(w http.ResponseWriter, r *http.Request) {
-		switch name := r.PathValue("name"); {
-		case r.PathValue("namespace") != namespace:
-			status(w, http.StatusForbidden, `secrets "`+name+`" is forbidden: User "system:serviceaccount:shop:default" cannot get resource "secrets"`)
-		case known[name] == nil:
-			status(w, http.StatusNotFound, `secrets "`+name+`" not found`)
-		default:
-			_ = json.NewEncoder(w).Encode(object(name))
-		}
-	})
-	mux.HandleFunc("GET /api/v1/namespaces/{namespace}/secrets", func(w http.ResponseWriter, _ *http.Request) {
-		items := []any{}
-		for name := range known {
-			items = append(items, object(name))
-		}
-		_ = json.NewEncoder(w).Encode(map[string]any{"items": items})
-	})
-	server := httptest.NewServer(mux)
-	t.Cleanup(server.Close)
 	t.Setenv("KUBERNETES_SERVICE_HOST", "")
-	file := filepath.Join(t.TempDir(), "config")
-	text := fmt.Sprintf(`{current-context: c, contexts: [{name: c, context: {cluster: c}}], clusters: [{name: c, cluster: {server: %q}}]}`, server.URL)
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
+	server := kube.Start(t)
+	for _, namespace := range []string{"shop", "bank"} {
+		server.Namespace(t, namespace)
+		for name, values := range known {
+			data := map[string]string{}
+			for key, value := range values {
+				data[key] = base64.StdEncoding.EncodeToString([]byte(value))
+			}
+			text, err := json.Marshal(map[string]any{"apiVersion": "v1", "kind": "Secret", "metadata": map[string]any{"name": name, "namespace": namespace}, "data": data})
+			if err != nil {
+				t.Fatal(err)
+			}
+			server.Apply(t, string(text))
+		}
 	}
-	return file
+	server.Apply(t, granted)
+	return server.KubeconfigOf(t, "shop", "default")
 }
 
 func open(t *testing.T, namespace, kubeconfig string) secrets.Store {
@@ -68,15 +56,13 @@ func open(t *testing.T, namespace, kubeconfig string) secrets.Store {
 	return store
 }
 
+// TestStore asks the API server of Kubernetes. What it does not give is told with what to do, and names never lead to
+// other places of it.
 func TestStore(t *testing.T) {
-	known := map[string]map[string]string{"redis": {"password": "s3cr3t-of-redis", "user": "worker"}, "tls.crt": {"data": "\x00\xff binary bytes"}}
-	store := open(t, "shop", apiServer(t, "shop", known))
-	secretstest.Run(t, store, secretstest.Options{Known: known, Exact: true, Unknown: "missing"})
-}
-
-// TestRefusals: what the API server does not give is told with what to do, and names never lead to other places of it.
-func TestRefusals(t *testing.T) {
-	file := apiServer(t, "shop", map[string]map[string]string{"redis": {"password": "p"}})
+	file := shop(t)
+	t.Run("conformance", func(t *testing.T) {
+		secretstest.Run(t, open(t, "shop", file), secretstest.Options{Known: known, Exact: true, Unknown: "missing"})
+	})
 	for name, c := range map[string]struct {
 		sidecars, asked, secret string
 		want                    string
