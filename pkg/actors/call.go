@@ -30,8 +30,11 @@ type call struct {
 	event              *channel.ActorEvent
 	chain              string
 	remote             bool
-	entry              entry
-	res                *channel.Response
+	// still is asked when a call that had to wait has its turn: false withdraws the call. nil is asked nothing.
+	still     func() bool
+	withdrawn bool
+	entry     entry
+	res       *channel.Response
 }
 
 // Invoke calls a method of an actor, wherever it lives. The answer is that of a method that worked, or that of an actor
@@ -120,7 +123,13 @@ func (c *call) attempt(ctx context.Context, table Table) error {
 	case err != nil:
 		return err
 	case owner.Local:
-		return c.run(c.entry.wait(ctx))
+		t, err := c.entry.wait(ctx)
+		if err == nil && c.still != nil && c.entry.waiter != nil && !c.still() {
+			c.withdrawn = true
+			t.end()
+			return nil
+		}
+		return c.run(t, err)
 	case c.remote:
 		return errElsewhere
 	}

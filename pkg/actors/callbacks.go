@@ -199,15 +199,21 @@ func storeFailure(row apierr.Row, err error) error {
 
 // fireTimer is one tick of a timer.
 func (s *Service) fireTimer(ctx context.Context, t *timers.Timer) error {
-	err := s.fire(ctx, &channel.ActorEvent{Type: t.ActorType, ID: t.ActorID, Name: t.Name, Data: t.Data, DueTime: t.DueTime, Period: t.Period,
-		Timer: true, Callback: t.Callback})
+	err := s.route(ctx, &call{service: s, actorType: t.ActorType, actorID: t.ActorID,
+		event: &channel.ActorEvent{Type: t.ActorType, ID: t.ActorID, Name: t.Name, Data: t.Data, DueTime: t.DueTime, Period: t.Period,
+			Timer: true, Callback: t.Callback}})
 	s.fired(t.ActorType, true, err)
 	return err
 }
 
 // fireReminder is one firing of a reminder.
-func (s *Service) fireReminder(ctx context.Context, r *reminders.Reminder) (reminders.Outcome, error) {
-	err := s.fire(ctx, &channel.ActorEvent{Type: r.ActorType, ID: r.ActorID, Name: r.Name, Data: r.Data, DueTime: r.DueTime, Period: r.Period})
+func (s *Service) fireReminder(ctx context.Context, r *reminders.Reminder, turn func() bool) (reminders.Outcome, error) {
+	c := &call{service: s, actorType: r.ActorType, actorID: r.ActorID, still: turn,
+		event: &channel.ActorEvent{Type: r.ActorType, ID: r.ActorID, Name: r.Name, Data: r.Data, DueTime: r.DueTime, Period: r.Period}}
+	err := s.route(ctx, c)
+	if c.withdrawn {
+		return reminders.Gone, nil
+	}
 	outcome := outcomeOf(err)
 	if outcome != reminders.Unreached {
 		s.fired(r.ActorType, false, err)
@@ -226,11 +232,6 @@ func outcomeOf(err error) reminders.Outcome {
 		return reminders.Unreached
 	}
 	return reminders.Failed
-}
-
-// fire brings what is due to its actor, wherever it lives.
-func (s *Service) fire(ctx context.Context, event *channel.ActorEvent) error {
-	return s.route(ctx, &call{service: s, actorType: event.Type, actorID: event.ID, event: event})
 }
 
 func (s *Service) fired(actorType string, timer bool, err error) {

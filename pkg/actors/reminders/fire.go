@@ -11,8 +11,11 @@ import (
 	"github.com/daprd/daprd/pkg/actors/schedule"
 )
 
-// patience bounds what a firing asks of the store, apart from the firing itself.
-const patience = 15 * time.Second
+// patience bounds what a firing asks of the store, apart from the firing itself; lookPatience does within an actor's turn.
+const (
+	patience     = 15 * time.Second
+	lookPatience = 2 * time.Second
+)
 
 // firing is one reminder that is due, as the store has it.
 type firing struct {
@@ -22,6 +25,8 @@ type firing struct {
 	track    cell
 	// over says that it ends, whatever its plan is.
 	over bool
+	// begun is when the application was asked last.
+	begun time.Time
 }
 
 // run is a reminder that is due, or was when the index was read. Whatever fails, the reminder stays.
@@ -71,16 +76,23 @@ func (s *Store) load(ctx context.Context, k *kind, e *due.Entry) (*firing, error
 	if f.plan, err = schedule.Resume(r.Period, left.Due, left.Left, r.expires()); err != nil {
 		return nil, s.readable(&unreadableError{found.key, err})
 	}
-	at := positionOf(e.ActorID(), e.Name())
-	named, err := s.descend(ctx, k.layout, at)
-	if err != nil {
+	switch named, err := s.named(ctx, k, e); {
+	case err != nil:
 		return nil, s.readable(err)
-	}
-	if i := named.page.find(e.ActorID(), e.Name()); i < 0 || named.page.Entries[i].Serial != e.Serial {
-		s.clean(ctx, k, shard, e.Serial)
-		return nil, nil
+	case !named:
+		return nil, s.clean(ctx, k, shard, e.Serial)
 	}
 	return f, nil
+}
+
+// named says whether a page names a reminder.
+func (s *Store) named(ctx context.Context, k *kind, e *due.Entry) (bool, error) {
+	found, err := s.descend(ctx, k.layout, positionOf(e.ActorID(), e.Name()))
+	if err != nil {
+		return false, err
+	}
+	i := found.page.find(e.ActorID(), e.Name())
+	return i >= 0 && found.page.Entries[i].Serial == e.Serial, nil
 }
 
 // readable tells of what somebody else has written into a key. Such a reminder stays in the store, and is looked at again
@@ -98,13 +110,19 @@ var defaultFailure = Failure{Interval: time.Second, Retries: 3}
 
 // fire calls the actor; a time is when to try again.
 func (s *Store) fire(ctx context.Context, k *kind, e *due.Entry, f *firing) (again time.Time) {
-	outcome, err := s.deps.Fire(ctx, f.reminder)
+	f.begun = time.Now()
+	outcome, err := s.deps.Fire(ctx, f.reminder, func() bool {
+		f.begun = time.Now()
+		return s.stillThere(ctx, k, e)
+	})
 	if outcome != Unreached {
 		k.actors.ends()
 	}
 	switch outcome {
 	case Cancelled:
 		f.over = true
+	case Gone:
+		return time.Now() // to be looked at as what it is
 	case Unreached:
 		if ctx.Err() == nil && k.actors.begins() {
 			s.deps.Log.Warnf("the reminder %s of the actor %s/%s is due and the actor cannot be reached; it is tried again, as are others that this happens to without being told: %s",
@@ -129,6 +147,15 @@ func (s *Store) fire(ctx context.Context, k *kind, e *due.Entry, f *firing) (aga
 	return time.Time{}
 }
 
+// stillThere is asked within the actor's turn, for which the firing had to wait: others may have deleted or replaced the
+// reminder meanwhile. A store that fails does not stop a firing that has come so far.
+func (s *Store) stillThere(ctx context.Context, k *kind, e *due.Entry) bool {
+	ctx, cancel := context.WithTimeout(ctx, lookPatience)
+	defer cancel()
+	named, err := s.named(ctx, k, e)
+	return named || err != nil
+}
+
 // record writes what is left of a reminder after a firing.
 func (s *Store) record(ctx context.Context, k *kind, e *due.Entry, f *firing) time.Time {
 	if ctx.Err() != nil && !s.isWatched(e) {
@@ -136,7 +163,8 @@ func (s *Store) record(ctx context.Context, k *kind, e *due.Entry, f *firing) ti
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer cancel()
-	next, more := f.plan.Next()
+	// What was due until the firing began is done with it.
+	next, more := f.plan.Skip(f.begun.Add(1))
 	if f.over || !more {
 		if err := s.remove(ctx, k, e.ActorID(), e.Name(), e.Serial); err != nil {
 			return s.recordFailed(ctx, k, e, f, err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -335,4 +336,114 @@ func TestSlowCallback(t *testing.T) {
 		want(t, h.firings(), firedAt{"slow/1", time.Second}, firedAt{"quick/3", 3 * time.Second}, firedAt{"slow/2", 61 * time.Second})
 		h.end()
 	})
+}
+
+// TestMissed: due times that nobody was there for are made up for by one firing, at once; then the reminder goes on as it
+// was planned, and what was missed does not count as a repetition.
+func TestMissed(t *testing.T) {
+	const s = time.Second
+	cases := map[string]struct {
+		reminder Reminder
+		want     []time.Duration
+		stays    bool
+	}{
+		"periodic": {Reminder{DueTime: "1s", Period: "1s", TTL: "3603s"}, []time.Duration{1 * s, 2 * s, 3600 * s, 3601 * s, 3602 * s, 3603 * s, 3604 * s}, false},
+		"bounded":  {Reminder{DueTime: "1s", Period: "R5/PT7S"}, []time.Duration{1 * s, 3600 * s, 3606 * s, 3613 * s, 3620 * s}, false},
+		"daily":    {Reminder{DueTime: "1s", Period: "P1D"}, []time.Duration{1 * s}, true},
+		"over":     {Reminder{DueTime: "1s", Period: "1s", TTL: "10s"}, []time.Duration{1 * s, 2 * s}, false},
+		"once":     {Reminder{DueTime: "10s"}, []time.Duration{3600 * s}, false},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				shelf := newShelf()
+				h := newHost(t, shelf)
+				c.reminder.Name = "r"
+				h.create(t, c.reminder)
+				time.Sleep(2*s + s/2)
+				synctest.Wait()
+				h.end()
+				time.Sleep(3600*s - 2*s - s/2)
+				next := newHost(t, shelf)
+				next.Settled([]string{"T"})
+				time.Sleep(time.Minute)
+				synctest.Wait()
+				got := h.times()
+				for _, after := range next.times() {
+					got = append(got, after+3600*s)
+				}
+				if diff := cmp.Diff(c.want, got); diff != "" {
+					t.Error(diff)
+				}
+				if next.has(t, "r") != c.stays {
+					t.Errorf("stays: %t", !c.stays)
+				}
+				next.end()
+			})
+		})
+	}
+}
+
+// TestBehind: while a callback takes longer than the period one firing follows upon the other, and none queue up; after
+// each due time one begins.
+func TestBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost(t, newShelf())
+		var quick atomic.Bool
+		h.answers(func(context.Context, *Reminder) (Outcome, error) {
+			if !quick.Load() {
+				time.Sleep(3500 * time.Millisecond)
+			}
+			return Fired, nil
+		})
+		h.create(t, Reminder{Name: "r", DueTime: "1s", Period: "1s"})
+		time.Sleep(8 * time.Second)
+		quick.Store(true)
+		time.Sleep(2100 * time.Millisecond)
+		synctest.Wait()
+		const ms = time.Millisecond
+		if diff := cmp.Diff([]time.Duration{1000 * ms, 4500 * ms, 8000 * ms, 9000 * ms, 10000 * ms}, h.times()); diff != "" {
+			t.Error(diff)
+		}
+		h.end()
+	})
+}
+
+// TestCleanedLater: what a reminder leaves that is replaced or deleted while the store fails is deleted when it works again.
+func TestCleanedLater(t *testing.T) {
+	for name, act := range map[string]func(t *testing.T, h *host) error{
+		"replaced": func(t *testing.T, h *host) error {
+			return h.Create(t.Context(), &Reminder{ActorType: "T", ActorID: "a", Name: "r", DueTime: "2h"}, true)
+		},
+		"deleted": func(t *testing.T, h *host) error { return h.Delete(t.Context(), "T", "a", "r") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newShelf()
+				h := newHost(t, s)
+				h.create(t, Reminder{Name: "r", DueTime: "1s", Period: "1h"})
+				time.Sleep(2 * time.Second)
+				synctest.Wait()
+				s.set(func(s *shelf) { s.left = 1 })
+				if err := act(t, h); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(time.Minute)
+				s.set(func(s *shelf) { s.left = -1 })
+				time.Sleep(time.Minute)
+				synctest.Wait()
+				want := 0
+				if name == "replaced" {
+					want = 1
+				}
+				if records, tracks := s.keys("record"), s.keys("track"); records != want || tracks != 0 || h.Waiting() != want {
+					t.Errorf("%d records and %d tracks are left, %d wait", records, tracks, h.Waiting())
+				}
+				if n := len(h.firings()); n != 1 {
+					t.Errorf("fired %d times", n)
+				}
+				h.end()
+			})
+		})
+	}
 }

@@ -51,4 +51,6 @@ const (
 	// Unreached: the application was not asked (no table, nobody hosts the type, it is away). The same firing is tried
 	// again, with longer and longer pauses up to half a minute, for as long as it takes.
 	Unreached
+	// Gone: turn has said so; the application was not asked.
+	Gone
 )

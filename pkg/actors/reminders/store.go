@@ -34,7 +34,9 @@ type Deps struct {
 	Owned func(actorType string) []placement.Range
 	// Fire calls the actor, wherever it lives, and says what became of it; the error is for the log alone. The context ends
 	// when the reminder is deleted or replaced through this sidecar: a call that still waits for its turn should leave then.
-	Fire func(ctx context.Context, r *Reminder) (Outcome, error)
+	// One that had to wait calls turn when it has its turn, before the application is asked: where that is false the
+	// reminder is not there any more, and the outcome is Gone.
+	Fire func(ctx context.Context, r *Reminder, turn func() bool) (Outcome, error)
 	Log  logrus.FieldLogger
 }
 
@@ -144,8 +146,7 @@ func (s *Store) begin(ctx context.Context, k *kind, r *record, overwrite bool) e
 		return err
 	}
 	if old != 0 {
-		s.unwatch(old)
-		s.clean(ctx, k, positionOf(r.ActorID, r.Name).shard(), old)
+		s.end(ctx, k, r.ActorID, r.Name, old)
 	}
 	s.watch(k, made)
 	return nil
@@ -191,12 +192,20 @@ func (s *Store) store(ctx context.Context, k *kind, r *record, overwrite bool, c
 	return made, old, err
 }
 
-// clean removes what no page names any more. If it fails some bytes are left over.
-func (s *Store) clean(ctx context.Context, k *kind, shard int, old uint64) {
-	partition := k.partition(shard)
-	if err := s.write(ctx, partition, drop(k.record(shard, old), partition), drop(k.track(shard, old), partition)); err != nil {
-		s.deps.Log.Debugf("the record of a reminder that was replaced or deleted stays in the state store, without meaning: %s", err)
+// end is called when no page names a reminder any more. Where what is left of it cannot be removed now it is due at once,
+// and removed instead of fired when the store works; if the sidecar ends before, some bytes stay that mean nothing.
+func (s *Store) end(ctx context.Context, k *kind, actorID, name string, old uint64) {
+	s.unwatch(old)
+	if err := s.clean(ctx, k, positionOf(actorID, name).shard(), old); err != nil {
+		s.deps.Log.Debugf("the record of a reminder that was replaced or deleted stays in the state store for now: %s", err)
+		s.watch(k, &pageEntry{ActorID: actorID, Name: name, Serial: old})
 	}
+}
+
+// clean removes what no page names any more.
+func (s *Store) clean(ctx context.Context, k *kind, shard int, old uint64) error {
+	partition := k.partition(shard)
+	return s.write(ctx, partition, drop(k.track(shard, old), partition), drop(k.record(shard, old), partition))
 }
 
 // Get reads a reminder, or fails with ErrNotFound.
@@ -233,8 +242,8 @@ func (s *Store) look(ctx context.Context, k *kind, actorID, name string) (*recor
 	return r, of, nil
 }
 
-// Delete ends a reminder. One that does not exist is no error. A firing that began before Delete returned may still reach
-// the application, if it comes from another sidecar or has its turn already.
+// Delete ends a reminder. One that does not exist is no error. A firing that has its turn already may still reach the
+// application.
 func (s *Store) Delete(ctx context.Context, actorType, actorID, name string) error {
 	k, err := s.open(ctx, actorType)
 	if err != nil {
@@ -262,8 +271,7 @@ func (s *Store) remove(ctx context.Context, k *kind, actorID, name string, only 
 		return err
 	}
 	if old != 0 {
-		s.unwatch(old)
-		s.clean(ctx, k, at.shard(), old)
+		s.end(ctx, k, actorID, name, old)
 	}
 	return nil
 }

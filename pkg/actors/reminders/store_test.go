@@ -54,7 +54,7 @@ func newHost(t testing.TB, storage Storage) *host {
 			defer h.mu.Unlock()
 			return h.owned
 		},
-		Fire: func(ctx context.Context, r *Reminder) (Outcome, error) {
+		Fire: func(ctx context.Context, r *Reminder, _ func() bool) (Outcome, error) {
 			h.mu.Lock()
 			h.fired = append(h.fired, firedAt{r.ActorID + "/" + r.Name, time.Since(began)})
 			answer := h.answer
