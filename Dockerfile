@@ -16,13 +16,8 @@ USER 65532:65532
 
 FROM base AS sentry
 COPY --from=build /src/bin/sentry /
-EXPOSE 50001 8080 9090
+EXPOSE 50001 9080 8080 9090
 ENTRYPOINT ["/sentry"]
-
-FROM base AS operator
-COPY --from=build /src/bin/operator /
-EXPOSE 6500 19443 8080 9090
-ENTRYPOINT ["/operator"]
 
 FROM base AS injector
 COPY --from=build /src/bin/injector /

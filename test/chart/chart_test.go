@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -73,7 +74,18 @@ global:
 dapr_operator: {serviceReconciler: {enabled: false}}
 dapr_placement: {scaleZero: true}
 dapr_rbac: {secretReader: {enabled: false}}
-dapr_sentry: {tls: {root: {certPEM: root}, issuer: {certPEM: certificate, keyPEM: key}}}
+dapr_sentry: {tls: {root: {certPEM: "root\n"}, issuer: {certPEM: certificate, keyPEM: key}}}
+`,
+		"tokens": `
+global:
+  argoRolloutServiceReconciler: {enabled: true}
+  operator: {watchdogCanPatchPodLabels: true}
+dapr_operator: {watchInterval: 10m, maxPodRestartsPerMinute: 3}
+dapr_placement: {ha: true, replicaCount: 1, metadataEnabled: true, volumeclaims: {storageClassName: fast}}
+dapr_sentry:
+  jwt: {enabled: true, issuer: "https://sentry.example.com/mesh", signingAlgorithm: ES256, keyID: first, ttl: 1h}
+  oidc: {enabled: true, port: 9443, tls: {secretName: oidc}, jwksURI: "https://sentry.example.com/keys", pathPrefix: /mesh, allowedHosts: [sentry.example.com, localhost]}
+networkPolicies: {enabled: true}
 `,
 	}
 }
@@ -99,15 +111,20 @@ func values(t *testing.T, text string) map[string]any {
 // render is helm template.
 func render(t *testing.T, with string) (string, error) {
 	t.Helper()
-	install := action.NewInstall(new(action.Configuration))
-	install.ReleaseName, install.Namespace = "dapr", "dapr-system"
-	install.DryRun, install.ClientOnly, install.Replace = true, true, true
-	install.KubeVersion = &chartutil.KubeVersion{Version: "v1.34.0", Major: "1", Minor: "34"}
-	release, err := install.Run(load(t), values(t, with))
+	release, err := installation().Run(load(t), values(t, with))
 	if err != nil {
 		return "", err
 	}
 	return release.Manifest, nil
+}
+
+// installation is of no cluster.
+func installation() *action.Install {
+	install := action.NewInstall(new(action.Configuration))
+	install.ReleaseName, install.Namespace = "dapr", "dapr-system"
+	install.DryRun, install.ClientOnly, install.Replace = true, true, true
+	install.KubeVersion = &chartutil.KubeVersion{Version: "v1.34.0", Major: "1", Minor: "34"}
+	return install
 }
 
 // TestRenders: what the main variants come to.
@@ -157,10 +174,14 @@ func TestLint(t *testing.T) {
 // TestSchema: values that cannot be meant are refused by their name; those of Dapr's chart that this one has no use for are taken.
 func TestSchema(t *testing.T) {
 	refused := map[string]string{
+		`dapr_sentry: {jwt: {signingAlgorithm: HS256}}`:      "signingAlgorithm",
+		`dapr_sentry: {oidc: {enabled: true}}`:               "it needs dapr_sentry.jwt.enabled=true",
+		`global: {mtls: {enable: true}}`:                     "/global/mtls/enable': value must be 'left out; there are enabled, workloadCertTTL,",
+		`global: {k8sLabels: {team: 1}}`:                     "/global/k8sLabels/team",
 		`global: {imagePullPolicy: Sometimes}`:               "imagePullPolicy",
 		`dapr_sidecar_injector: {webhookFailurePolicy: No}`:  "webhookFailurePolicy",
 		`dapr_operator: {logLevel: loud}`:                    "logLevel",
-		`dapr_operator: {replicas: 2}`:                       "replicas",
+		`dapr_operator: {replicas: 2}`:                       "/dapr_operator/replicas': value must be 'left out; there are replicaCount, logLevel,",
 		`dapr_operator: {image: {digest: "1234"}}`:           "digest",
 		`global: {mtls: {workloadCertTTL: a day}}`:           "workloadCertTTL",
 		`global: {prometheus: {port: 0}}`:                    "port",
@@ -176,7 +197,7 @@ func TestSchema(t *testing.T) {
 		}
 	}
 	for _, text := range []string{
-		`dapr_scheduler: {cluster: {storageSize: 1Gi}}`, `dapr_dashboard: {enabled: false}`, `dapr_sentry: {jwt: {enabled: true}}`,
+		`dapr_scheduler: {cluster: {storageSize: 1Gi}}`, `dapr_dashboard: {enabled: false}`, `dapr_sentry: {jwt: {enabled: true}, oidc: {enabled: true, tls: {enabled: false}}}`, `enabled: true`,
 		`dapr_operator: {debug: {enabled: false}}`, `global: {mtls: {mountSentryVolume: true}}`,
 		`dapr_sidecar_injector: {sidecarRunAsUser: 1000, sidecarRunAsGroup: "1000"}`, `global: {ha: {disruption: {maximumUnavailable: 1}}}`,
 		`global: {imagePullSecrets: [{name: a}, {name: b}]}`,
@@ -200,6 +221,7 @@ type object struct {
 			}
 		}
 		VolumeClaimTemplates []object `yaml:"volumeClaimTemplates"`
+		Replicas             int
 	}
 	Rules []struct{ Resources, Verbs []string }
 }
@@ -219,7 +241,12 @@ type container struct {
 			} `yaml:"fieldRef"`
 		} `yaml:"valueFrom"`
 	}
-	VolumeMounts []struct{ Name string } `yaml:"volumeMounts"`
+	VolumeMounts []mount `yaml:"volumeMounts"`
+}
+
+type mount struct {
+	Name      string
+	MountPath string `yaml:"mountPath"`
 }
 
 // expanded are the arguments as the kubelet gives them, with the variables that hold the name of the first pod.
@@ -255,20 +282,21 @@ func objects(t *testing.T, with string) (all []object) {
 	return all
 }
 
+// parts are the binaries of the control plane.
+var parts = []string{"injector", "operator", "placement", "sentry"}
+
 // TestFlags: every binary takes the arguments that the chart gives it. --version has it read them and do nothing.
 func TestFlags(t *testing.T) {
 	binaries := map[string]string{}
+	for _, name := range parts {
+		binaries[name] = build(t, name)
+		static(t, binaries[name])
+	}
 	for variant, with := range variants() {
 		for _, o := range objects(t, with) {
 			for _, c := range o.Spec.Template.Spec.Containers {
 				name := strings.TrimPrefix(c.Command[0], "/")
 				t.Run(variant+"/"+name, func(t *testing.T) {
-					if _, err := os.Stat(filepath.Join(root, "cmd", name)); err != nil {
-						t.Skipf("cmd/%s is not here yet", name)
-					}
-					if binaries[name] == "" {
-						binaries[name] = build(t, name)
-					}
 					command := exec.Command(binaries[name], append(c.expanded(o.Metadata.Name), "--version")...)
 					command.Env = append(os.Environ(), "NAMESPACE=dapr-system")
 					if out, err := command.CombinedOutput(); err != nil {
@@ -276,6 +304,124 @@ func TestFlags(t *testing.T) {
 					}
 				})
 			}
+		}
+	}
+}
+
+// TestParts: each part is there in every variant that does not leave it out.
+func TestParts(t *testing.T) {
+	for variant, with := range variants() {
+		var found []string
+		for _, o := range objects(t, with) {
+			for _, c := range o.Spec.Template.Spec.Containers {
+				found = append(found, strings.TrimPrefix(c.Command[0], "/"))
+			}
+		}
+		if variant == "namespaced" { // scaleZero
+			found = append(found, "placement")
+		}
+		slices.Sort(found)
+		if !slices.Equal(found, parts) {
+			t.Errorf("%s: %v, want %v", variant, found, parts)
+		}
+	}
+}
+
+// TestElection: the placement servers know each other, each by the name of its pod, and keep their votes on a volume where
+// there are several.
+func TestElection(t *testing.T) {
+	for with, want := range map[string]struct {
+		peers   int
+		durable bool
+	}{
+		``:                              {1, false},
+		`global: {ha: {enabled: true}}`: {3, true},
+		`global: {ha: {enabled: true, replicaCount: 5}}`:                                 {5, true},
+		`dapr_placement: {ha: true, replicaCount: 3}`:                                    {3, true},
+		`dapr_placement: {ha: true, cluster: {forceInMemoryLog: true}, replicaCount: 3}`: {3, false},
+	} {
+		all := objects(t, with)
+		i := slices.IndexFunc(all, func(o object) bool { return o.Kind == "StatefulSet" })
+		set := all[i]
+		c := set.Spec.Template.Spec.Containers[0]
+		arguments := c.expanded(set.Metadata.Name)
+		cluster := arguments[slices.Index(arguments, "--initial-cluster")+1]
+		peers := strings.Split(cluster, ",")
+		if len(peers) != want.peers || set.Spec.Replicas != want.peers {
+			t.Errorf("%s: %d replicas, cluster %s", with, set.Spec.Replicas, cluster)
+		}
+		for n, p := range peers {
+			id := fmt.Sprintf("%s-%d", set.Metadata.Name, n)
+			if p != id+"="+id+".dapr-placement-server.dapr-system.svc.cluster.local:8201" {
+				t.Errorf("%s: peer %s", with, p)
+			}
+		}
+		if id := arguments[slices.Index(arguments, "--id")+1]; id != "dapr-placement-server-0" {
+			t.Errorf("%s: the id is %s", with, id)
+		}
+		stored := slices.ContainsFunc(c.VolumeMounts, func(m mount) bool {
+			j := slices.Index(arguments, "--raft-logstore-path")
+			return j > 0 && strings.HasPrefix(arguments[j+1], m.MountPath+"/")
+		})
+		if stored != want.durable || slices.Contains(arguments, "--inmem-store-enabled=true") == want.durable || len(set.Spec.VolumeClaimTemplates) == 1 != want.durable {
+			t.Errorf("%s: durable votes %t, want %t: %v", with, stored, want.durable, arguments)
+		}
+	}
+}
+
+// TestNamesInSchema: what the schema says of the names that there are is true, and each value has its place in it.
+func TestNamesInSchema(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(folder, "values.schema.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var schema schema
+	if err := yaml.Unmarshal(text, &schema); err != nil {
+		t.Fatal(err)
+	}
+	schema.check(t, "")
+}
+
+type schema struct {
+	Properties           map[string]schema
+	AdditionalProperties struct{ Const string } `yaml:"additionalProperties"`
+}
+
+func (s schema) check(t *testing.T, path string) {
+	for name, p := range s.Properties {
+		p.check(t, path+"."+name)
+	}
+	if len(s.Properties) == 0 {
+		return
+	}
+	list, found := strings.CutPrefix(s.AdditionalProperties.Const, "left out; there are ")
+	told, have := strings.Split(list, ", "), slices.Collect(maps.Keys(s.Properties))
+	if path == "" {
+		told = append(told, "enabled") // of charts that have this one as a dependency
+	}
+	slices.Sort(told)
+	slices.Sort(have)
+	if path != ".global.imagePullSecrets" && (!found || !slices.Equal(told, have)) {
+		t.Errorf("%s: says %q, has %v", path, s.AdditionalProperties.Const, have)
+	}
+}
+
+// TestNotes: the notes name each value that is taken without an effect, and no other.
+func TestNotes(t *testing.T) {
+	for with, want := range map[string]string{
+		``: "",
+		`{dapr_scheduler: {cluster: {}}, dapr_operator: {debug: {enabled: true}}, global: {dnsSuffix: x, mtls: {mountSentryVolume: true}}}`: "These values have no effect here: dapr_scheduler, global.dnsSuffix, global.mtls.mountSentryVolume, dapr_operator.debug.",
+		`dapr_sentry: {jwt: {enabled: true}}`:  "",
+		`global: {scheduler: {enabled: true}}`: "which this chart does not have (global.scheduler.enabled)",
+		`global: {rbac: {namespaced: true}}`:   "Only applications in namespace dapr-system are served",
+	} {
+		install := installation()
+		release, err := install.Run(load(t), values(t, with))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if notes := release.Info.Notes; !strings.Contains(notes, want) || want == "" && (strings.Contains(notes, "no effect") || strings.Contains(notes, "served")) {
+			t.Errorf("%s: %s", with, notes)
 		}
 	}
 }
@@ -297,7 +443,7 @@ func TestMain(m *testing.M) {
 func build(t *testing.T, name string) string {
 	t.Helper()
 	path := filepath.Join(builds, name)
-	command := exec.Command("go", "build", "-tags", "grpcnotrace", "-o", path, "./cmd/"+name)
+	command := exec.Command("make", "BIN="+builds, path) // as the Dockerfile does
 	command.Dir = root
 	if out, err := command.CombinedOutput(); err != nil {
 		t.Fatalf("build %s: %v\n%s", name, err, out)

@@ -2,9 +2,11 @@ package chart
 
 import (
 	"bytes"
+	"debug/elf"
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -57,10 +59,12 @@ func TestDockerfile(t *testing.T) {
 		t.Fatal(err)
 	}
 	all := targets(t)
+	var want []string
 	for _, b := range binaries {
-		if !slices.Contains(all, filepath.Base(b)) {
-			t.Errorf("%s has no target", filepath.Base(b))
-		}
+		want = append(want, filepath.Base(b))
+	}
+	if got := slices.Sorted(slices.Values(all)); !slices.Equal(got, want) {
+		t.Errorf("the targets are %v, want one for each of %v", got, want)
 	}
 	if last := all[len(all)-1]; last != "daprd" {
 		t.Errorf("without a target %s is built", last)
@@ -98,6 +102,24 @@ func image(t *testing.T, s *instructions.Stage) {
 		case *instructions.ExposeCommand:
 		default:
 			t.Errorf("%s: %s", s.Name, c.Name())
+		}
+	}
+}
+
+// static: an image from scratch has no interpreter for a binary, and no libraries.
+func static(t *testing.T, path string) {
+	t.Helper()
+	if runtime.GOOS != "linux" {
+		return
+	}
+	binary, err := elf.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer binary.Close()
+	for _, p := range binary.Progs {
+		if p.Type == elf.PT_INTERP || p.Type == elf.PT_DYNAMIC {
+			t.Errorf("%s is linked dynamically", filepath.Base(path))
 		}
 	}
 }

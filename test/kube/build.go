@@ -52,13 +52,13 @@ func Build() (path string, err error) {
 	return path, os.Rename(unfinished, path)
 }
 
-// source is the folder of the API server's module.
+// source is the folder of the API server's module, also for tests in modules that have this one by a replacement.
 func source() (string, error) {
-	out, err := exec.Command("go", "env", "GOMOD").Output()
+	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/daprd/daprd").Output()
 	if err != nil {
-		return "", fmt.Errorf("go env GOMOD: %w", err)
+		return "", fmt.Errorf("go list -m: %w", err)
 	}
-	return filepath.Join(filepath.Dir(strings.TrimSpace(string(out))), "test", "kube", "apiserver"), nil
+	return filepath.Join(strings.TrimSpace(string(out)), "test", "kube", "apiserver"), nil
 }
 
 // cacheFolder is named after all that the binary is made of.

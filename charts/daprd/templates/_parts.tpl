@@ -199,23 +199,18 @@ labels:
   {{- include "daprd.labels" .root | nindent 2 }}
 {{- end -}}
 
-{{/* role takes a dict of root, name, account and rules: rights in all namespaces, or where global.rbac.namespaced in the
-     control plane's. */}}
+{{/* onlyNamespace is where applications are with global.rbac.namespaced, without it empty: anywhere. */}}
+{{- define "daprd.onlyNamespace" -}}
+{{ if .Values.global.rbac.namespaced }}{{ .Release.Namespace }}{{ end }}
+{{- end -}}
+
+{{/* role takes a dict of root, name, account, rules and namespace: rights in that namespace, without one in all. */}}
 {{- define "daprd.role" -}}
-{{- $kind := ternary "Role" "ClusterRole" .root.Values.global.rbac.namespaced -}}
-apiVersion: rbac.authorization.k8s.io/v1
-kind: {{ $kind }}
-metadata:
-  name: {{ .name }}
-  {{- if .root.Values.global.rbac.namespaced }}
-  namespace: {{ .root.Release.Namespace }}
-  {{- end }}
-  labels:
-    {{- include "daprd.labels" .root | nindent 4 }}
-rules:
-{{ toYaml .rules }}
----
-{{ include "daprd.binding" (dict "root" .root "kind" $kind "name" .name "account" .account) }}
+{{- if .namespace -}}
+{{ include "daprd.roleIn" . }}
+{{- else -}}
+{{ include "daprd.clusterRole" . }}
+{{- end -}}
 {{- end -}}
 
 {{- define "daprd.clusterRole" -}}
@@ -228,22 +223,26 @@ metadata:
 rules:
 {{ toYaml .rules }}
 ---
-{{ include "daprd.binding" (dict "root" .root "kind" "ClusterRole" "name" .name "account" .account) }}
+{{ include "daprd.binding" (set . "kind" "ClusterRole") }}
 {{- end -}}
 
-{{/* ownRole is for objects of the control plane itself. */}}
-{{- define "daprd.ownRole" -}}
+{{- define "daprd.roleIn" -}}
 apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
 metadata:
   name: {{ .name }}
-  namespace: {{ .root.Release.Namespace }}
+  namespace: {{ .namespace }}
   labels:
     {{- include "daprd.labels" .root | nindent 4 }}
 rules:
 {{ toYaml .rules }}
 ---
-{{ include "daprd.binding" (dict "root" .root "kind" "Role" "name" .name "account" .account) }}
+{{ include "daprd.binding" (set . "kind" "Role") }}
+{{- end -}}
+
+{{/* ownRole is for objects of the control plane itself. */}}
+{{- define "daprd.ownRole" -}}
+{{ include "daprd.roleIn" (set . "namespace" .root.Release.Namespace) }}
 {{- end -}}
 
 {{- define "daprd.binding" -}}
@@ -252,7 +251,7 @@ kind: {{ .kind }}Binding
 metadata:
   name: {{ .name }}
   {{- if eq .kind "Role" }}
-  namespace: {{ .root.Release.Namespace }}
+  namespace: {{ .namespace }}
   {{- end }}
   labels:
     {{- include "daprd.labels" .root | nindent 4 }}
