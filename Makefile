@@ -35,7 +35,7 @@ test: services ## install and start what the tests need, then run them all with 
 	cd test/chart && $(GO) test -count=1 -timeout 10m ./...
 
 soak: services ## hold what is promised of actors for 10 minutes (DAPRD_SOAK=1h: an hour) while everything is killed and cut off
-	DAPRD_SOAK=$${DAPRD_SOAK:-10m} $(GO) test -race -count=1 -v -timeout 24h -run '^TestActorHistory$$' ./test
+	DAPRD_SOAK=$${DAPRD_SOAK:-10m} $(GO) test -race -count=1 -v -timeout 24h -run '^TestActor(History|Networks)$$' ./test
 
 race: test ## the same as test: the race detector is always on
 

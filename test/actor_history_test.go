@@ -39,6 +39,7 @@ type host struct {
 // guild is a mesh of hosts, a sidecar that calls them, and placement.
 type guild struct {
 	mesh      *mesh
+	network   *network
 	placement *placement
 	hosts     [3]*host
 	caller    *process
@@ -47,8 +48,26 @@ type guild struct {
 	clerks    [clerks]atomic.Int64
 }
 
-// newGuild starts one with so many placement servers.
-func newGuild(t *testing.T, m *mesh, servers int) *guild {
+// network is where the parts of a guild run. On the sites of one machine links between hosts and placement can be cut; on
+// others the network itself is.
+type network struct {
+	hosts   [3]*site
+	servers []*site
+	// store is the address from which all sites reach a Redis, whose own address is given.
+	store  func(t *testing.T, address string) string
+	linked bool
+	faults []mishap
+}
+
+// singleServer and threeServers have everything on one machine.
+var (
+	singleServer = &network{hosts: [3]*site{here, here, here}, servers: []*site{here}, store: asItIs}
+	threeServers = &network{hosts: [3]*site{here, here, here}, servers: []*site{here, here, here}, store: asItIs, linked: true, faults: faults}
+)
+
+func asItIs(_ *testing.T, address string) string { return address }
+
+func newGuild(t *testing.T, m *mesh, n *network) *guild {
 	t.Helper()
 	redis := redistest.Start(t)
 	store := manifests(t, map[string]string{"store.yaml": `
@@ -59,16 +78,20 @@ spec:
   type: state.redis
   version: v1
   metadata:
-  - {name: redisHost, value: "` + redis.Address + `"}
+  - {name: redisHost, value: "` + n.store(t, redis.Address) + `"}
   - {name: actorStateStore, value: "true"}
 `})
-	g := &guild{mesh: m, turns: newTurns(t), placement: startPlacement(t, servers)}
+	g := &guild{mesh: m, network: n, turns: newTurns(t), placement: startPlacement(t, n.servers...)}
 	for i := range g.hosts {
-		h := &host{ledger: newLedger(t, g.turns), id: g.mesh.id("ledger")}
-		for _, s := range g.placement.servers {
-			h.links = append(h.links, newLink(t, s.address))
+		h := &host{ledger: newLedger(t, g.turns, n.hosts[i]), id: g.mesh.id("ledger")}
+		addresses := g.placement.addresses()
+		if n.linked {
+			for _, s := range g.placement.servers {
+				h.links = append(h.links, newLink(t, s.address))
+			}
+			addresses = h.links.addresses()
 		}
-		h.flags = []string{h.flag(), store, "--placement-host-address", h.links.addresses()}
+		h.flags = []string{h.flag(), store, "--placement-host-address", addresses}
 		g.hosts[i] = h
 		g.open(t, h)
 	}
@@ -79,7 +102,7 @@ spec:
 // open starts a host's sidecar.
 func (g *guild) open(t *testing.T, h *host) {
 	t.Helper()
-	h.process = g.mesh.launch(t, h.id, h.flags...)
+	h.process = g.mesh.at(h.site).launch(t, h.id, h.flags...)
 	url := "http://" + h.process.httpAddress(t)
 	h.sidecar.Store(&url)
 	h.process.ready(t)
@@ -160,11 +183,13 @@ func (h *history) promise(reminder string) {
 	h.promised = append(h.promised, reminder)
 }
 
-// faults are what the history test does to a host or to placement, and undoes once the others have gone on without it.
-var faults = []struct {
+// mishap is what the history tests do to a host or to placement, and undo once the others have gone on without it.
+type mishap struct {
 	name   string
 	strike func(t *testing.T, g *guild, h *host)
-}{
+}
+
+var faults = []mishap{
 	{"a sidecar is killed", func(t *testing.T, g *guild, h *host) {
 		h.stops.Add(1)
 		h.process.signal(t, syscall.SIGKILL)
@@ -224,7 +249,11 @@ var faults = []struct {
 // one actor at once, no acknowledged entry lost, no reminder lost. DAPRD_SOAK=10m has it go on for ten minutes.
 func TestActorHistory(t *testing.T) {
 	t.Parallel()
-	g := newGuild(t, newMesh(t), 3)
+	newGuild(t, newMesh(t), threeServers).live(t)
+}
+
+// live goes through the faults while the clerks work, and checks the guarantees in the end.
+func (g *guild) live(t *testing.T) {
 	var (
 		stop  = make(chan struct{})
 		wait  sync.WaitGroup
@@ -246,11 +275,11 @@ func TestActorHistory(t *testing.T) {
 	g.goesOn(t)
 	struck := map[string]int{}
 	for first := true; !t.Failed() && (first || time.Now().Before(until)); first = false {
-		for _, at := range chaos.Perm(len(faults)) {
+		for _, at := range chaos.Perm(len(g.network.faults)) {
 			if t.Failed() {
 				break
 			}
-			fault, h := faults[at], g.hosts[chaos.IntN(len(g.hosts))]
+			fault, h := g.network.faults[at], g.hosts[chaos.IntN(len(g.hosts))]
 			t.Logf("%s: %s", h.process.httpAddress(t), fault.name)
 			fault.strike(t, g, h)
 			g.goesOn(t)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -24,15 +25,29 @@ type ledger struct {
 	sidecar atomic.Pointer[string]
 	stops   atomic.Int64
 	turns   *turns
+	client  *http.Client
 }
 
 const ledgerConfiguration = `{"entities": ["ledger"], "actorIdleTimeout": "1h", "drainOngoingCallTimeout": "10s"}`
 
-func newLedger(t *testing.T, turns *turns) *ledger {
+func newLedger(t *testing.T, turns *turns, s *site) *ledger {
 	t.Helper()
-	l := &ledger{turns: turns}
-	l.application = startApplication(t, l.serve)
+	l := &ledger{turns: turns, client: clientIn(t, s)}
+	l.application = newApplication(t, l.serve)
+	l.site = s
+	l.live(t)
 	return l
+}
+
+// clientIn is client within a site.
+func clientIn(t *testing.T, s *site) *http.Client {
+	t.Helper()
+	c := client(t)
+	c.Transport.(*http.Transport).DialContext = func(ctx context.Context, network, address string) (conn net.Conn, err error) {
+		s.inside(func() { conn, err = new(net.Dialer).DialContext(ctx, network, address) })
+		return conn, err
+	}
+	return c
 }
 
 func (l *ledger) serve(w http.ResponseWriter, r *http.Request) {
@@ -92,7 +107,7 @@ func (l *ledger) entries(ctx context.Context, id string) (entries []string, err 
 
 // ask calls the actor API of the application's own sidecar.
 func (l *ledger) ask(ctx context.Context, method, id, path, body string, want int) (string, error) {
-	a, err := try(ctx, l.turns.client, method, *l.sidecar.Load()+"/v1.0/actors/ledger/"+id+"/"+path, strings.NewReader(body))
+	a, err := try(ctx, l.client, method, *l.sidecar.Load()+"/v1.0/actors/ledger/"+id+"/"+path, strings.NewReader(body))
 	if err != nil {
 		return "", err
 	}

@@ -51,7 +51,7 @@ func TestActorsRollingRestart(t *testing.T) {
 	t.Parallel()
 	m := newMesh(t)
 	m.binary = plainBinary
-	g := newGuild(t, m, 1)
+	g := newGuild(t, m, singleServer)
 	c, url := client(t), g.caller.url(t, "")
 	l := newLoad(newGate(), false)
 	var next, slowest atomic.Int64

@@ -60,7 +60,13 @@ var (
 	placementBinary = sync.OnceValues(func() (string, error) { return build("placement", "-race") })
 )
 
+// builtIn names the folder in which a test that starts its own binary again has built them before.
+const builtIn = "DAPRD_TEST_BUILT"
+
 func build(name, detector string) (string, error) {
+	if folder := os.Getenv(builtIn); folder != "" {
+		return filepath.Join(folder, name+detector), nil
+	}
 	path := filepath.Join(scratch, name+detector)
 	build := exec.Command("go", "build", detector, "-o", path, "./cmd/"+name)
 	build.Dir = ".."
@@ -76,11 +82,31 @@ type mesh struct {
 	suffix   string
 	// binary is the sidecars' program.
 	binary func() (string, error)
+	// site is where they run.
+	site *site
 }
+
+// site is a network for processes.
+type site struct {
+	// address is the IP by which those of other sites reach it.
+	address string
+	// inside does something in this network: listen, dial, start a process.
+	inside func(do func())
+}
+
+// here is the network of the test itself.
+var here = &site{address: "127.0.0.1", inside: func(do func()) { do() }}
 
 func newMesh(t *testing.T) *mesh {
 	t.Helper()
-	return &mesh{registry: t.TempDir(), suffix: strconv.FormatInt(time.Now().UnixNano()%(36*36*36*36*36), 36), binary: binary}
+	return &mesh{registry: t.TempDir(), suffix: strconv.FormatInt(time.Now().UnixNano()%(36*36*36*36*36), 36), binary: binary, site: here}
+}
+
+// at is the mesh for sidecars of another site.
+func (m *mesh) at(s *site) *mesh {
+	other := *m
+	other.site = s
+	return &other
 }
 
 // id makes an app id that no other test has: multicast does not know of meshes.
@@ -102,7 +128,7 @@ type process struct {
 func (m *mesh) launch(t *testing.T, id string, flags ...string) *process {
 	t.Helper()
 	return m.exec(t, id, append([]string{"--app-id", id, "--log-level", "debug", "--dapr-listen-addresses", "127.0.0.1",
-		"--dapr-http-port", "0", "--dapr-grpc-port", "0", "--dapr-internal-grpc-listen-address", "127.0.0.1",
+		"--dapr-http-port", "0", "--dapr-grpc-port", "0", "--dapr-internal-grpc-listen-address", m.site.address,
 		"--metrics-port", "0", "--metrics-listen-address", "127.0.0.1"}, flags...)...)
 }
 
@@ -114,8 +140,15 @@ func (m *mesh) exec(t *testing.T, id string, arguments ...string) *process {
 		t.Fatal(err)
 	}
 	command := exec.Command(path, arguments...)
-	command.Env = append(os.Environ(), "XDG_RUNTIME_DIR="+m.registry, "DAPR_HOST_IP=127.0.0.1")
-	return startProcess(t, id, command)
+	command.Env = append(os.Environ(), "XDG_RUNTIME_DIR="+m.registry, "DAPR_HOST_IP="+m.site.address)
+	return m.site.start(t, id, command)
+}
+
+// start is startProcess in this network.
+func (s *site) start(t *testing.T, id string, command *exec.Cmd) (p *process) {
+	t.Helper()
+	s.inside(func() { p = startProcess(t, id, command) })
+	return p
 }
 
 // startProcess starts one of the tree's binaries. It has to end with exit code 0 when it is asked to.
@@ -465,6 +498,7 @@ func holdPort(t *testing.T) int {
 
 // application is an HTTP application that can die and come back.
 type application struct {
+	site    *site
 	port    int
 	handler http.Handler
 	server  *http.Server
@@ -474,7 +508,7 @@ type application struct {
 // newApplication does not listen yet.
 func newApplication(t *testing.T, handler http.HandlerFunc) *application {
 	t.Helper()
-	a := &application{port: holdPort(t), handler: handler}
+	a := &application{site: here, port: holdPort(t), handler: handler}
 	t.Cleanup(a.die)
 	return a
 }
@@ -489,7 +523,9 @@ func startApplication(t *testing.T, handler http.HandlerFunc) *application {
 
 func (a *application) live(t *testing.T) {
 	t.Helper()
-	listener, err := net.Listen("tcp", loopback(a.port))
+	var listener net.Listener
+	var err error
+	a.site.inside(func() { listener, err = net.Listen("tcp", loopback(a.port)) })
 	if err != nil {
 		t.Fatal(err)
 	}

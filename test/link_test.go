@@ -21,7 +21,13 @@ type link struct {
 // newLink leads to an address.
 func newLink(t *testing.T, to string) *link {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	return newLinkAt(t, here.address, to)
+}
+
+// newLinkAt begins at an IP.
+func newLinkAt(t *testing.T, ip, to string) *link {
+	t.Helper()
+	listener, err := net.Listen("tcp", net.JoinHostPort(ip, "0"))
 	if err != nil {
 		t.Fatal(err)
 	}

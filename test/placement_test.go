@@ -3,6 +3,7 @@ package test
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"os/exec"
 	"strconv"
@@ -19,24 +20,25 @@ type placement struct {
 
 // placementServer can be killed and started again under its address.
 type placementServer struct {
+	site             *site
 	address, metrics string
 	flags            []string
 	process          *process
 }
 
-func startPlacement(t *testing.T, servers int) *placement {
+// startPlacement starts a server at each of the sites.
+func startPlacement(t *testing.T, sites ...*site) *placement {
 	t.Helper()
 	p := &placement{client: client(t)}
 	var cluster []string
-	for i := range servers {
-		cluster = append(cluster, fmt.Sprintf("%d=%s", i, loopback(holdPort(t))))
+	for i, at := range sites {
+		cluster = append(cluster, fmt.Sprintf("%d=%s", i, net.JoinHostPort(at.address, strconv.Itoa(holdPort(t)))))
 	}
-	for i := range servers {
-		port, health, metrics := holdPort(t), holdPort(t), holdPort(t)
-		s := &placementServer{address: loopback(port), metrics: loopback(metrics), flags: []string{
-			"--listen-address", "127.0.0.1", "--port", strconv.Itoa(port),
-			"--healthz-listen-address", "127.0.0.1", "--healthz-port", strconv.Itoa(health),
-			"--metrics-listen-address", "127.0.0.1", "--metrics-port", strconv.Itoa(metrics),
+	for i, at := range sites {
+		port, health, metrics := strconv.Itoa(holdPort(t)), strconv.Itoa(holdPort(t)), strconv.Itoa(holdPort(t))
+		s := &placementServer{site: at, address: net.JoinHostPort(at.address, port), metrics: net.JoinHostPort(at.address, metrics), flags: []string{
+			"--listen-address", at.address, "--port", port, "--healthz-listen-address", at.address, "--healthz-port", health,
+			"--metrics-listen-address", at.address, "--metrics-port", metrics,
 			"--id", strconv.Itoa(i), "--initial-cluster", strings.Join(cluster, ",")}}
 		p.servers = append(p.servers, s)
 		s.start(t)
@@ -81,7 +83,7 @@ func (s *placementServer) start(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.process = startProcess(t, "placement "+s.address, exec.Command(path, s.flags...))
+	s.process = s.site.start(t, "placement "+s.address, exec.Command(path, s.flags...))
 }
 
 func (s *placementServer) kill(t *testing.T) {
