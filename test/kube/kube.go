@@ -10,6 +10,8 @@
 //	server.KubeconfigOf(t, "shop", "default")     // the file of a service account, for what RBAC grants it
 //	server.Token(t, "shop", "default", pod, aud)  // a token as a pod has it, bound to that pod
 //	server.Forward(t, "shop", "hook", address)    // what the API server asks of a service goes to address: webhooks
+//	server.Container(t, "shop", "pod", "app")     // what a kubelet would start that container with
+//	server.Pause(); server.Continue()             // it falls silent, and wakes up
 //	server.Stop(); server.Restart(t)              // it is away; etcd keeps what it had
 //	server.Kubectl(t, "", "get", "pods")          // where kubectl is installed
 //
@@ -31,6 +33,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -46,6 +49,8 @@ type Server struct {
 	Kubeconfig string
 	// Address is host:port.
 	Address string
+	// Way is where containers reach it, "" for Address.
+	Way string
 
 	folder string
 	token  string
@@ -143,7 +148,7 @@ func (s *Server) startEtcd(t testing.TB) error {
 
 func (s *Server) startAPI(t testing.TB, path string) error {
 	s.Address = freeAddress(t)
-	if err := os.WriteFile(s.file("kubeconfig"), []byte(s.kubeconfig(s.token)), 0o600); err != nil {
+	if err := os.WriteFile(s.file("kubeconfig"), []byte(s.kubeconfig(s.Address, s.token)), 0o600); err != nil {
 		return err
 	}
 	s.Kubeconfig = s.file("kubeconfig")
@@ -167,10 +172,10 @@ func (s *Server) runAPI(path string) error {
 }
 
 // kubeconfig tells of the server. Its certificate is its own authority: it makes it on its first start.
-func (s *Server) kubeconfig(token string) string {
+func (s *Server) kubeconfig(address, token string) string {
 	return fmt.Sprintf("apiVersion: v1\nkind: Config\ncurrent-context: c\ncontexts: [{name: c, context: {cluster: c, user: u}}]\n"+
 		"clusters: [{name: c, cluster: {server: %q, certificate-authority: %q}}]\nusers: [{name: u, user: {token: %q}}]\n",
-		"https://"+s.Address, s.file("certificates/apiserver.crt"), token)
+		"https://"+address, s.file("certificates/apiserver.crt"), token)
 }
 
 func (s *Server) readConfig() error {
@@ -188,6 +193,20 @@ func (s *Server) Stop() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.api.kill()
+}
+
+// Pause has the API server do nothing until Continue or Stop, as a machine that stands still: connections stay open.
+func (s *Server) Pause() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.api.signal(syscall.SIGSTOP)
+}
+
+// Continue has a paused server go on.
+func (s *Server) Continue() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.api.signal(syscall.SIGCONT)
 }
 
 // Restart starts it anew on its address, and waits until it is ready.

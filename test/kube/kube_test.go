@@ -1,10 +1,16 @@
 package kube_test
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -59,11 +65,23 @@ func TestServer(t *testing.T) {
 			t.Errorf("%+v %v", review, err)
 		}
 	})
+	t.Run("containers", func(t *testing.T) { containers(t, server) })
 	t.Run("kubectl", func(t *testing.T) {
 		out, err := server.Kubectl(t, "", "get", "configmap", "a", "--namespace", "shop", "--output", "jsonpath={.data.colour}")
 		if err != nil || out != "red" {
 			t.Errorf("%q %v", out, err)
 		}
+	})
+	t.Run("paused", func(t *testing.T) {
+		server.Pause()
+		var found json.RawMessage
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		if err := client.Get(ctx, &found, "version"); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("it is not silent: %v", err)
+		}
+		server.Continue()
+		expect(t, client, "red")
 	})
 	t.Run("away", func(t *testing.T) {
 		server.Stop()
@@ -74,6 +92,62 @@ func TestServer(t *testing.T) {
 		server.Restart(t)
 		expect(t, client, "red")
 	})
+}
+
+// containers: arguments, variables and files are what a kubelet would give, and the API server knows the pod's account.
+func containers(t *testing.T, server *kube.Server) {
+	server.Apply(t, `
+apiVersion: v1
+kind: Secret
+metadata: {name: s, namespace: shop}
+stringData: {key: secret}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: q, namespace: shop}
+spec:
+  containers:
+  - name: c
+    image: i
+    command: [/c]
+    args: [--name, $(NAME)]
+    env:
+    - {name: NAME, valueFrom: {fieldRef: {fieldPath: metadata.name}}}
+    - {name: KEY, valueFrom: {secretKeyRef: {name: s, key: key}}}
+    volumeMounts: [{name: files, mountPath: /files}, {name: token, mountPath: /token}]
+  volumes:
+  - {name: files, configMap: {name: a}}
+  - {name: token, projected: {sources: [{serviceAccountToken: {path: token, audience: sentry}}]}}
+`)
+	c := server.Container(t, "shop", "q", "c")
+	if got := fmt.Sprint(c.Line, c.Variables); got != "[/c --name q] [NAME=q KEY=secret]" {
+		t.Error(got)
+	}
+	file := func(folder, name string) string {
+		text, err := os.ReadFile(filepath.Join(c.Folders[folder], name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	if file("/files", "colour") != "red" || strings.Count(file("/token", "token"), ".") != 2 {
+		t.Error("the folders have other files")
+	}
+	server.Apply(t, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: shop}\ndata: {colour: blue}\n")
+	c.Refresh(t)
+	if got := file("/files", "colour"); got != "blue" {
+		t.Errorf("then the colour is %q", got)
+	}
+	server.Apply(t, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: shop}\ndata: {colour: red}\n")
+	theirs, err := cluster.New(filepath.Join(c.Home, ".kube", "config"), "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer theirs.Close()
+	var found json.RawMessage
+	if err := theirs.Get(t.Context(), &found, "api", "v1", "namespaces", "shop", "secrets", "s"); !cluster.Is(err, http.StatusForbidden) {
+		t.Errorf("RBAC says: %v", err)
+	}
 }
 
 func expect(t *testing.T, client *cluster.Client, colour string) {

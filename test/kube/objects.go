@@ -200,7 +200,7 @@ func (s *Server) Token(t testing.TB, namespace, account, pod string, audiences .
 func (s *Server) KubeconfigOf(t testing.TB, namespace, account string) (path string) {
 	t.Helper()
 	path = filepath.Join(t.TempDir(), "kubeconfig")
-	if err := os.WriteFile(path, []byte(s.kubeconfig(s.Token(t, namespace, account, ""))), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte(s.kubeconfig(s.Address, s.Token(t, namespace, account, ""))), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return path

@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -47,6 +48,8 @@ func (p *process) kill() {
 		<-p.done
 	}
 }
+
+func (p *process) signal(s syscall.Signal) { _ = p.command.Process.Signal(s) }
 
 // await returns when the URL answers 200. A process that does not get there is killed.
 func (p *process) await(client *http.Client, url, token string) error {
