@@ -22,7 +22,13 @@ const inMemoryStore = `"spec":{"type":"state.in-memory","version":"v1"}`
 const seldom = "--hot-reload-reconcile-interval=24h"
 
 // count says how often the log has a text so far.
-func (p *process) count(text string) int { return strings.Count(p.log.String(), text) }
+func (p *process) count(text string) (times int) {
+	lines, _, _ := p.log.snapshot()
+	for _, line := range lines {
+		times += strings.Count(line, text)
+	}
+	return times
+}
 
 // metadata is what the sidecar says of itself.
 func (p *process) metadata(t *testing.T) string {

@@ -10,15 +10,15 @@ import (
 // link is a way between two processes that can be cut as a cable is: what is sent falls silent, and nobody is told.
 type link struct {
 	address string
-	to      string
 
 	mu    sync.Mutex
+	to    string
 	cut   chan struct{} // closed while the link is cut
 	conns map[net.Conn]struct{}
 	work  sync.WaitGroup
 }
 
-// newLink leads to an address.
+// newLink leads to an address, "" for nowhere: who comes is turned away.
 func newLink(t *testing.T, to string) *link {
 	t.Helper()
 	return newLinkAt(t, here.address, to)
@@ -47,7 +47,10 @@ func (l *link) accept(listener net.Listener) {
 		if err != nil {
 			return
 		}
-		to, err := net.Dial("tcp", l.to)
+		l.mu.Lock()
+		there := l.to
+		l.mu.Unlock()
+		to, err := net.Dial("tcp", there)
 		if err != nil {
 			from.Close()
 			continue
@@ -103,6 +106,13 @@ func (l *link) heal() {
 	l.cut = make(chan struct{})
 	l.mu.Unlock()
 	l.drop()
+}
+
+// lead has new connections go to another address; the old ones stay.
+func (l *link) lead(to string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.to = to
 }
 
 func (l *link) drop() {

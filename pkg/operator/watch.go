@@ -2,10 +2,12 @@ package operator
 
 import (
 	"context"
+	"errors"
+	"reflect"
 	"sync"
 
 	"github.com/sirupsen/logrus"
-	"k8s.io/apimachinery/pkg/api/errors"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -42,7 +44,11 @@ func (w *watcher) informer(resource schema.GroupVersionResource, selector string
 		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
 			options.LabelSelector = selector
 			found, err := objects.Watch(ctx, options)
-			w.note(ctx, name, err)
+			blind := err
+			if err == nil && isEmpty(found) {
+				blind = errNoAnswer
+			}
+			w.note(ctx, name, blind)
 			return found, err
 		},
 	}, &unstructured.Unstructured{}, 0, cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc})
@@ -50,6 +56,15 @@ func (w *watcher) informer(resource schema.GroupVersionResource, selector string
 		return nil, err
 	}
 	return informer, informer.SetWatchErrorHandlerWithContext(func(context.Context, *cache.Reflector, error) {}) // note tells
+}
+
+// errNoAnswer is why an API server is not seen that takes connections and says nothing.
+var errNoAnswer = errors.New("it does not answer")
+
+// isEmpty says whether a watch is what client-go gives, in place of an error, for a server that lets each connection end or
+// time out; the informer then tries again at once.
+func isEmpty(found watch.Interface) bool {
+	return reflect.TypeOf(found) == reflect.TypeOf(watch.NewEmptyWatch())
 }
 
 // note logs that a kind cannot be seen, once, and that it can be again.
@@ -64,7 +79,7 @@ func (w *watcher) note(ctx context.Context, name string, err error) {
 	case err == nil && isBlind:
 		delete(w.blind, name)
 		w.log.Infof("The API server shows %s again", name)
-	case err != nil && !errors.IsResourceExpired(err) && !errors.IsInvalid(err) && told != err.Error():
+	case err != nil && !apierrors.IsResourceExpired(err) && !apierrors.IsInvalid(err) && told != err.Error():
 		w.blind[name] = err.Error()
 		w.log.Warnf("The API server does not show %s; what was seen last holds until it does: %s", name, err)
 	}
