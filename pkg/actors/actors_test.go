@@ -32,6 +32,8 @@ import (
 type host struct {
 	// call is what a method does; nil answers at once.
 	call func(ctx context.Context, id, method string, header channel.Header) error
+	// cancels says that it wants no more of any reminder or timer.
+	cancels bool
 
 	mu  sync.Mutex
 	log []string
@@ -62,7 +64,7 @@ func (h *host) CallActor(ctx context.Context, _, id, method string, req *channel
 
 func (h *host) FireActor(_ context.Context, event *channel.ActorEvent) (bool, error) {
 	h.note("%s fires %s", event.ID, event.Name)
-	return false, nil
+	return h.cancels, nil
 }
 
 func (h *host) DeactivateActor(_ context.Context, _, id string) error {

@@ -275,7 +275,7 @@ func (c *call) forward(ctx context.Context, owner placement.Owner) (err error) {
 		c.res, err = others.CallActor(ctx, owner.Address, owner.AppID, c.actorType, c.actorID, c.method, &req)
 	}
 	if err != nil {
-		return told(err, owner)
+		return c.told(err, owner)
 	}
 	return nil
 }
@@ -290,7 +290,7 @@ const (
 var errElsewhere = errors.New(movedText)
 
 // told is what another sidecar said of a call, as if it had been made here.
-func told(err error, owner placement.Owner) error {
+func (c *call) told(err error, owner placement.Owner) error {
 	st := status.Convert(err)
 	text := strings.TrimPrefix(st.Message(), strings.TrimSuffix(apierr.ActorInvoke.Format, "%v"))
 	switch st.Code() {
@@ -298,10 +298,15 @@ func told(err error, owner placement.Owner) error {
 		if strings.HasSuffix(text, movedText) || strings.HasSuffix(text, tablelessly) {
 			return errElsewhere
 		}
+		if c.event != nil && text == ErrCancelled.Error() {
+			return ErrCancelled
+		}
 		return errors.New(text)
 	case codes.ResourceExhausted:
-		if text == apierr.ActorStackDepth.Format {
-			return apierr.ActorStackDepth.New()
+		for _, row := range [...]*apierr.Error{apierr.ActorStackDepth.New(), apierr.ActorBusy.New(c.actorType, c.actorID, maxWaiting)} {
+			if text == row.Message {
+				return row
+			}
 		}
 	case codes.FailedPrecondition:
 		if strings.Contains(text, "did not find address") {

@@ -17,6 +17,8 @@ import (
 
 	"github.com/daprd/daprd/pkg/actors"
 	"github.com/daprd/daprd/pkg/actors/placement"
+	"github.com/daprd/daprd/pkg/actors/reminders"
+	"github.com/daprd/daprd/pkg/actors/timers"
 	"github.com/daprd/daprd/pkg/channel"
 	"github.com/daprd/daprd/pkg/components/componentstest"
 	"github.com/daprd/daprd/pkg/components/memory"
@@ -268,5 +270,75 @@ func TestRemoteErrors(t *testing.T) {
 	}
 	if seen := strings.Join(w.nodes[0].host.seen(), ","); !strings.Contains(seen, "1 ends m") {
 		t.Errorf("the new host saw %s", seen)
+	}
+}
+
+// TestRemoteBusy: as many calls wait for an actor as may; one from another sidecar is told so as one from its own is.
+func TestRemoteBusy(t *testing.T) {
+	store, w := actorStore(t), &world{}
+	goOn := make(chan struct{})
+	for range 2 {
+		w.join(t, store, channel.ActorSettings{}, func(context.Context, *node, string, string, channel.Header) error {
+			<-goOn
+			return nil
+		})
+	}
+	w.owner = func(string) *node { return w.nodes[1] }
+	const most = 10_000
+	refused := make(chan error, 1)
+	var wait sync.WaitGroup
+	for range most + 2 {
+		wait.Go(func() {
+			if err := w.nodes[1].invoke("1", "m"); err != nil {
+				refused <- err
+			}
+		})
+	}
+	local := <-refused
+	remote := w.nodes[0].invoke("1", "m")
+	if code(remote) != "ERR_ACTOR_BUSY" || remote.Error() != local.Error() {
+		t.Errorf("%v, and at the host %v", remote, local)
+	}
+	close(goOn)
+	wait.Wait()
+}
+
+// TestRemoteCancel: a reminder ends when the application of another host wants no more of it; a timer goes on.
+func TestRemoteCancel(t *testing.T) {
+	store, w := actorStore(t), &world{}
+	for range 2 {
+		w.join(t, store, channel.ActorSettings{}, nil).host.cancels = true
+	}
+	w.owner = func(string) *node { return w.nodes[1] }
+	from := w.nodes[0]
+	if err := from.CreateTimer(&timers.Timer{ActorType: "T", ActorID: "1", Name: "t", DueTime: "0s", Period: "10ms"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := from.CreateReminder(t.Context(), &reminders.Reminder{ActorType: "T", ActorID: "1", Name: "r", DueTime: "0s", Period: "10ms"}, true); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
+		_, err := from.GetReminder(t.Context(), "T", "1", "r")
+		ticks := 0
+		for _, line := range w.nodes[1].host.seen() {
+			if line == "1 fires t" {
+				ticks++
+			}
+		}
+		if code(err) == "ERR_ACTOR_REMINDER_NOT_FOUND" && ticks > 2 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the reminder: %v; %d ticks", err, ticks)
+		}
+	}
+	fired := 0
+	for _, line := range w.nodes[1].host.seen() {
+		if line == "1 fires r" {
+			fired++
+		}
+	}
+	if fired != 1 {
+		t.Errorf("it has fired %d times", fired)
 	}
 }
