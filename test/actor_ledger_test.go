@@ -89,6 +89,9 @@ func (l *ledger) act(ctx context.Context, id string, method []string, body strin
 	if at := slices.Index(entries, body); at >= 0 {
 		return fmt.Sprint(at), nil
 	}
+	if l.turns.writes != nil {
+		l.turns.writes(l, body)
+	}
 	value, err := json.Marshal(append(entries, body))
 	if err != nil {
 		return "", err
@@ -121,6 +124,9 @@ func (l *ledger) ask(ctx context.Context, method, id, path, body string, want in
 type turns struct {
 	t      *testing.T
 	client *http.Client
+
+	// writes is called before an entry is written, where it is set.
+	writes func(host *ledger, entry string)
 
 	mu      sync.Mutex
 	running map[string][]*oneTurn

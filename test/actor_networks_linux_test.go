@@ -2,11 +2,14 @@ package test
 
 import (
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -130,21 +133,7 @@ func TestActorNetworks(t *testing.T) {
 		again(t)
 		return
 	}
-	command(t, "ip link set lo up")
-	command(t, "ip link add bridge type bridge")
-	command(t, "ip address add "+bridge+"/24 dev bridge")
-	command(t, "ip link set bridge up")
-	var hosts, servers []*pod
-	pods := map[*site]*pod{}
-	n := &network{store: func(t *testing.T, address string) string { return newLinkAt(t, bridge, address).address }}
-	for i := range n.hosts {
-		p := newPod(t, i)
-		n.hosts[i], hosts, pods[p.site] = p.site, append(hosts, p), p
-	}
-	for i := range 3 {
-		p := newPod(t, len(hosts)+i)
-		n.servers, servers, pods[p.site] = append(n.servers, p.site), append(servers, p), p
-	}
+	n, servers, pods := newNetworks(t)
 	n.faults = []mishap{
 		{"a host is cut off", func(t *testing.T, g *guild, h *host) {
 			p := pods[h.site]
@@ -177,9 +166,95 @@ func TestActorNetworks(t *testing.T) {
 			p.speak(t, others...)
 		}},
 	}
+	newGuild(t, bridged(t), n).live(t)
+}
+
+// newNetworks connects hosts and placement servers, each in a network of its own.
+func newNetworks(t *testing.T) (n *network, servers []*pod, pods map[*site]*pod) {
+	t.Helper()
+	command(t, "ip link set lo up")
+	command(t, "ip link add bridge type bridge")
+	command(t, "ip address add "+bridge+"/24 dev bridge")
+	command(t, "ip link set bridge up")
+	pods = map[*site]*pod{}
+	n = &network{store: func(t *testing.T, address string) string { return newLinkAt(t, bridge, address).address }}
+	for i := range n.hosts {
+		p := newPod(t, i)
+		n.hosts[i], pods[p.site] = p.site, p
+	}
+	for i := range 3 {
+		p := newPod(t, len(n.hosts)+i)
+		n.servers, servers, pods[p.site] = append(n.servers, p.site), append(servers, p), p
+	}
+	return n, servers, pods
+}
+
+// bridged is a mesh whose sidecars others reach over the bridge.
+func bridged(t *testing.T) *mesh {
+	t.Helper()
 	m := newMesh(t)
 	m.site = &site{address: bridge, inside: here.inside}
-	newGuild(t, m, n).live(t)
+	return m
+}
+
+// TestActorLateWrite: what a host has sent to the store before its cable was unplugged, or while it had not noticed, does
+// not arrive after its actors are elsewhere.
+func TestActorLateWrite(t *testing.T) {
+	t.Parallel()
+	if os.Getenv(inNetworks) == "" {
+		again(t)
+		return
+	}
+	n, _, pods := newNetworks(t)
+	g := newGuild(t, bridged(t), n)
+	c, url := client(t), g.caller.url(t, "")
+	add := func(entry string) (answer, error) { return g.ask(t.Context(), c, url, "a", "add", entry) }
+	var once sync.Once
+	writes, goOn := make(chan *ledger), make(chan struct{})
+	g.turns.writes = func(host *ledger, entry string) {
+		if entry == "late" {
+			once.Do(func() {
+				writes <- host
+				<-goOn
+			})
+		}
+	}
+	if a, err := add("first"); err != nil || a.body != "0" {
+		t.Fatal(err, a)
+	}
+	var late sync.WaitGroup
+	late.Go(func() { _, _ = add("late") })
+	p := pods[(<-writes).site]
+	p.cut(t)
+	close(goOn)
+	a, err := add("second")
+	if err != nil || a.status != http.StatusOK {
+		t.Fatal(err, a)
+	}
+	p.mend(t)
+	late.Wait()
+	eventually(t, "nothing is on its way to the store", func() bool { return !p.sends(t) })
+	kept, err := g.ask(t.Context(), c, url, "a", "list", "")
+	if err != nil || !slices.Contains(strings.Fields(kept.body), "second") {
+		t.Errorf("the second entry was acknowledged as number %s; these are left: %v %+v", a.body, err, kept)
+	}
+}
+
+// sends says whether TCP has something that it has sent and that was not acknowledged.
+func (p *pod) sends(t *testing.T) (is bool) {
+	t.Helper()
+	p.inside(func() {
+		text, err := os.ReadFile("/proc/thread-self/net/tcp")
+		if err != nil {
+			t.Error(err)
+		}
+		for _, line := range strings.Split(string(text), "\n")[1:] {
+			if fields := strings.Fields(line); len(fields) > 4 && fields[3] != "0A" && !strings.HasPrefix(fields[4], "00000000:") {
+				is = true // it does not listen, and its queue is not empty
+			}
+		}
+	})
+	return is
 }
 
 // again runs the test in a network namespace of its own.

@@ -25,8 +25,10 @@ type actor struct {
 	// first and last are the calls that wait, waiting their number.
 	first, last *waiter
 	waiting     int32
-	// writes are the state transactions under way.
+	// writes are the state transactions under way; they end with stay, which stop ends. Both are nil while there is none.
 	writes int32
+	stay   context.Context
+	stop   context.CancelFunc
 	// known says that the application has seen the actor, so that it has to be told when the actor leaves; active that its
 	// state may be written.
 	known, active bool

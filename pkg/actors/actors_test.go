@@ -508,6 +508,55 @@ func (s *slowStore) Close() error { return s.Store.(io.Closer).Close() }
 
 func (s *slowStore) Features() []state.Feature { return s.Store.(state.Featured).Features() }
 
+// hangingStore is a store that has no answer to a transaction.
+type hangingStore struct{ state.Store }
+
+func (s *hangingStore) Transact(ctx context.Context, _ []state.Operation, _ map[string]string) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func (s *hangingStore) Close() error { return s.Store.(io.Closer).Close() }
+
+func (s *hangingStore) Features() []state.Feature { return s.Store.(state.Featured).Features() }
+
+// TestHangingWrite: a write under way is cancelled when the actor may be elsewhere: at once when nobody knows, and when a
+// drain has waited as long as it may.
+func TestHangingWrite(t *testing.T) {
+	for name, leave := range map[string]func(context.Context, *mesh){
+		"halt": func(ctx context.Context, m *mesh) { m.Halt(ctx) },
+		"drain": func(ctx context.Context, m *mesh) {
+			m.Drain(ctx, []string{"T"}, func(string, string) bool { return true })
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				kept, err := memory.NewState(t.Context(), componentstest.Spec("state.in-memory", nil))
+				if err != nil {
+					t.Fatal(err)
+				}
+				m := beginOn(t, &hangingStore{kept}, channel.ActorSettings{}, nil)
+				if err := m.invoke(t.Context(), "1", "m"); err != nil {
+					t.Fatal(err)
+				}
+				written := make(chan error, 1)
+				go func() { written <- m.write(t.Context(), "1", "k", "v") }()
+				synctest.Wait()
+				leave(t.Context(), m)
+				synctest.Wait()
+				select {
+				case err := <-written:
+					if err == nil {
+						t.Error("it was written")
+					}
+				default:
+					t.Fatal("it is under way")
+				}
+			})
+		})
+	}
+}
+
 // TestSlowWrite: an actor does not leave before what it writes is written, and leaves then.
 func TestSlowWrite(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -132,6 +132,18 @@ type leaver struct {
 	actor *actor
 }
 
+// revoke takes the actor away from who is busy with it: its turn and its writes are cancelled, and there are no others. A
+// write that was not cancelled could arrive when the actor is active elsewhere.
+func (a *actor) revoke() {
+	a.active = false
+	if a.turn != nil {
+		a.turn.cancel(errMoved)
+	}
+	if a.stop != nil {
+		a.stop()
+	}
+}
+
 // await waits until the actor has left. When ctx ends first its stay is over all the same.
 func (l leaver) await(ctx context.Context) {
 	select {
@@ -143,10 +155,7 @@ func (l leaver) await(ctx context.Context) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if l.actor.departure == l.departure {
-		l.actor.active = false
-		if t := l.actor.turn; t != nil {
-			t.cancel(errMoved)
-		}
+		l.actor.revoke()
 	}
 }
 
@@ -199,10 +208,7 @@ func (k *kind) halt() []leaver {
 	left := make([]leaver, 0, len(k.actors))
 	for _, a := range k.actors {
 		left = append(left, leaver{a.depart(), a})
-		a.active = false
-		if a.turn != nil {
-			a.turn.cancel(errMoved)
-		}
+		a.revoke()
 		a.refuse(errMoved)
 		a.settle()
 	}

@@ -44,7 +44,7 @@ func (s *Service) Transact(ctx context.Context, actorType, actorID string, ops [
 	if err != nil {
 		return err
 	}
-	done, err := s.writing(actorType, actorID)
+	ctx, done, err := s.writing(ctx, actorType, actorID)
 	if err != nil {
 		return err
 	}
@@ -119,30 +119,42 @@ func with(m map[string]string, key, value string) map[string]string {
 	return m
 }
 
-// writing begins a write of an active actor, which does not leave before done is called.
-func (s *Service) writing(actorType, actorID string) (done func(), err error) {
+// writing begins a write of an active actor, which does not leave before done is called, unless it is revoked: then the
+// context that the write gets ends.
+func (s *Service) writing(ctx context.Context, actorType, actorID string) (write context.Context, done func(), err error) {
 	table, err := s.table()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := table.Fresh(); err != nil {
-		return nil, apierr.ActorInstanceMissing.New()
+		return nil, nil, apierr.ActorInstanceMissing.New()
 	}
 	k, ok := s.look(actorType)
 	if !ok {
-		return nil, apierr.ActorInstanceMissing.New()
+		return nil, nil, apierr.ActorInstanceMissing.New()
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	a := k.actors[actorID]
 	if a == nil || !a.active {
-		return nil, apierr.ActorInstanceMissing.New()
+		return nil, nil, apierr.ActorInstanceMissing.New()
 	}
-	a.writes++
-	return func() {
+	if a.writes++; a.stay == nil {
+		a.stay, a.stop = context.WithCancel(context.Background())
+	}
+	write, cancel := context.WithCancel(ctx)
+	detach := context.AfterFunc(a.stay, cancel)
+	return write, func() {
+		detach()
+		cancel()
 		k.mu.Lock()
 		defer k.mu.Unlock()
-		if a.writes--; a.writes == 0 && a.departure != nil && a.departure.written != nil {
+		if a.writes--; a.writes > 0 {
+			return
+		}
+		a.stop()
+		a.stay, a.stop = nil, nil
+		if a.departure != nil && a.departure.written != nil {
 			close(a.departure.written)
 			a.departure.written = nil
 		}

@@ -50,16 +50,50 @@ func open(c *connection, options *redis.UniversalOptions) redis.UniversalClient 
 	}
 }
 
-// dialer connects within ctx, which the library's own does not for TLS.
+// dialer connects, with the handshake of TLS, within ctx and a time, 0 for the library's default. The library's own keeps
+// to ctx without TLS alone.
 func dialer(timeout time.Duration, secure *tls.Config) func(ctx context.Context, network, address string) (net.Conn, error) {
 	if timeout == 0 {
 		timeout = 5 * time.Second // the library's default
 	}
-	plain := &net.Dialer{Timeout: timeout, KeepAlive: 5 * time.Minute}
-	if secure == nil {
-		return plain.DialContext
+	plain := &net.Dialer{KeepAlive: 5 * time.Minute}
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		ctx, cancel := context.WithTimeout(ctx, timeout)
+		defer cancel()
+		conn, err := plain.DialContext(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		if tcp, ok := conn.(*net.TCPConn); ok {
+			// A command that is given up must not arrive later, when the network works again: what the system has not
+			// delivered when the connection is closed is dropped.
+			if err := tcp.SetLinger(0); err != nil {
+				return nil, errors.Join(err, conn.Close())
+			}
+		}
+		if secure == nil {
+			return conn, nil
+		}
+		return handshake(ctx, conn, address, secure)
 	}
-	return (&tls.Dialer{NetDialer: plain, Config: secure}).DialContext
+}
+
+// handshake puts TLS around a connection, which is closed when that fails. Without a name in the settings the server is
+// known by the host of its address.
+func handshake(ctx context.Context, conn net.Conn, address string, secure *tls.Config) (net.Conn, error) {
+	if secure.ServerName == "" {
+		host, _, err := net.SplitHostPort(address)
+		if err != nil {
+			return nil, errors.Join(err, conn.Close())
+		}
+		secure = secure.Clone()
+		secure.ServerName = host
+	}
+	client := tls.Client(conn, secure)
+	if err := client.HandshakeContext(ctx); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return client, nil
 }
 
 // failed names the addresses where the server did not answer. An answer stands for itself.
