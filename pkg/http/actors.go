@@ -1,8 +1,6 @@
 package http
 
 import (
-	"strings"
-
 	"github.com/valyala/fasthttp"
 
 	"github.com/daprd/daprd/pkg/apierr"
@@ -22,17 +20,6 @@ func (s *Server) actorRoutes() []route {
 		{methods: write, versions: stable, path: actor + "/state", group: actorsGroup, name: "ExecuteActorStateTransaction", handle: s.transactActor},
 		{methods: get, versions: stable, path: actor + "/state/{field}", group: actorsGroup, name: "GetActorState", handle: s.getActorState},
 	}
-}
-
-// actorLabel is the label of a path of actors: the type stays, the actor does not, nor anything behind what is done with
-// it: a method, a key, a name.
-func actorLabel(path string) string {
-	parts := strings.SplitN(path, "/", 7) // "", version, "actors", type, id, what, …
-	if len(parts) < 6 {
-		return path
-	}
-	parts[4] = "{id}"
-	return strings.Join(parts[:6], "/")
 }
 
 // actor is the type and the id that the path names.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/daprd/daprd/pkg/apierr"
 	"github.com/daprd/daprd/pkg/channel"
+	"github.com/daprd/daprd/pkg/metrics"
 	"github.com/daprd/daprd/pkg/tracing"
 )
 
@@ -172,7 +173,7 @@ func (c *call) labels() (path, label string) {
 	case c.unknown, c.route.group == "invoke" && namesURL(c.path):
 		return c.route.template, c.route.template
 	case c.route.group == actorsGroup:
-		return c.path, actorLabel(c.path)
+		return c.path, metrics.ActorLabel(c.path)
 	}
 	return c.path, labelPath(c.path, c.route.segments)
 }

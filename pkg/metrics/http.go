@@ -112,7 +112,11 @@ func (r *Registry) HTTPCalled(verb, path string, status int, sent, received int6
 	if path == "" {
 		path = "/"
 	}
-	h := r.httpClient.series.handle(exchange{r.verb(verb), r.path(path, path), status})
+	label := path
+	if strings.HasPrefix(path, actorsPrefix) {
+		label = ActorLabel(path)
+	}
+	h := r.httpClient.series.handle(exchange{r.verb(verb), r.path(path, label), status})
 	h.completed.Inc()
 	h.latency.Observe(milliseconds(elapsed))
 	if sent >= 0 {
@@ -121,6 +125,25 @@ func (r *Registry) HTTPCalled(verb, path string, status int, sent, received int6
 	if received >= 0 {
 		r.httpClient.received.Observe(float64(received))
 	}
+}
+
+// actorsPrefix begins the paths of an application's actors.
+const actorsPrefix = "actors/"
+
+// ActorLabel is what is shown of a path with actors/{type}/{id}/{what}/…: the type stays, the actor does not, nor anything
+// behind what is done with it: a method, a key, a name.
+func ActorLabel(path string) string {
+	head, rest, _ := strings.Cut(path, actorsPrefix)
+	actorType, rest, ok := strings.Cut(rest, "/")
+	if !ok {
+		return path
+	}
+	label := head + actorsPrefix + actorType + "/{id}"
+	if _, what, more := strings.Cut(rest, "/"); more {
+		what, _, _ = strings.Cut(what, "/")
+		label += "/" + what
+	}
+	return label
 }
 
 // rooted is a path with its leading slash; what stands for paths stays.

@@ -20,6 +20,31 @@ func calls(registry *metrics.Registry, paths ...string) {
 	}
 }
 
+// TestActorPaths: of an actor's path only the type and what is done with it are labels, however many actors and methods
+// there are.
+func TestActorPaths(t *testing.T) {
+	registry := configured(t, metrics.Settings{Enabled: true})
+	for id := range 2 * 1000 {
+		for _, rest := range []string{"", "/method/m", "/method/remind/r", "/method/timer/t"} {
+			registry.HTTPCalled("PUT", fmt.Sprint("actors/T/", id, rest), 200, 1, 1, time.Millisecond)
+		}
+	}
+	registry.HTTPCalled("PUT", "actors", 200, 1, 1, time.Millisecond)
+	registry.HTTPCalled("PUT", "actors/T", 200, 1, 1, time.Millisecond)
+	text := scrape(t, registry, "/")
+	for path, count := range map[string]string{"/actors/T/{id}/method": "6000", "/actors/T/{id}": "2000", "/actors": "1", "/actors/T": "1"} {
+		if line := `dapr_http_client_completed_count{app_id="app",method="PUT",path="` + path + `",status="200"} ` + count + "\n"; !strings.Contains(text, line) {
+			t.Errorf("%s is not %s", path, count)
+		}
+	}
+	for path, want := range map[string]string{"/v1.0/actors/T/1/method/m": "/v1.0/actors/T/{id}/method", "/v1.0/actors/T/1/state": "/v1.0/actors/T/{id}/state",
+		"/v1.0/actors/T/1/reminders/r": "/v1.0/actors/T/{id}/reminders"} {
+		if got := metrics.ActorLabel(path); got != want {
+			t.Errorf("%s: %s", path, got)
+		}
+	}
+}
+
 // TestHTTPLabels: what spec.metrics.http makes of verbs and paths, at both sides.
 func TestHTTPLabels(t *testing.T) {
 	const server, client = "dapr_http_server_request_count", "dapr_http_client_completed_count"
