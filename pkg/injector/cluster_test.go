@@ -21,7 +21,7 @@ import (
 )
 
 // TestCluster is the real API server with the chart's objects in it: it takes every one of them, calls the injector, which
-// has no rights but those of its service account, and knows what each account may do.
+// has no rights but those of its service account.
 func TestCluster(t *testing.T) {
 	server := kube.Start(t)
 	server.Namespace(t, "dapr-system")
@@ -31,7 +31,6 @@ func TestCluster(t *testing.T) {
 		t.Fatal(err)
 	}
 	server.Apply(t, string(chart))
-	t.Run("rights", func(t *testing.T) { rights(t, server) })
 
 	ca := sentrytest.Start(t, func(c *sentry.Config, _ *sentry.Deps) {
 		c.Mode, c.Kubeconfig, c.Configuration = sentry.Kubernetes, server.KubeconfigOf(t, "dapr-system", "dapr-sentry"), "daprsystem"
@@ -163,85 +162,5 @@ func callers(t *testing.T, server *kube.Server) {
 	}
 	if got := names(read(t, server, "theirs").Spec.Containers); !slices.Equal(got, []string{"node"}) {
 		t.Errorf("containers %v", got)
-	}
-}
-
-// right is what an account may do, or may not: a verb on a resource, in a namespace or with "" in all, of one name or with
-// "" of any.
-type right struct {
-	verb, group, resource, namespace, name string
-	may                                    bool
-}
-
-// rights are asked of the API server: what each account needs, and what is nearest to it that it does not.
-func rights(t *testing.T, server *kube.Server) {
-	own := "dapr-system"
-	accounts := map[string][]right{
-		"dapr-injector": {
-			{"get", "admissionregistration.k8s.io", "mutatingwebhookconfigurations", "", "dapr-sidecar-injector", true},
-			{"patch", "admissionregistration.k8s.io", "mutatingwebhookconfigurations", "", "dapr-sidecar-injector", true},
-			{"patch", "admissionregistration.k8s.io", "mutatingwebhookconfigurations", "", "another", false},
-			{"create", "admissionregistration.k8s.io", "mutatingwebhookconfigurations", "", "", false},
-			{"list", "dapr.io", "components", "shop", "", true},
-			{"patch", "dapr.io", "components", "shop", "", false},
-			{"get", "dapr.io", "configurations", own, "daprsystem", true},
-			{"get", "dapr.io", "configurations", "shop", "daprsystem", false},
-			{"get", "", "serviceaccounts", "kube-system", "", false},
-			{"get", "", "secrets", own, "dapr-trust-bundle", false},
-			{"get", "", "pods", "shop", "", false},
-			{"create", "", "pods", "shop", "", false},
-		},
-		"dapr-sentry": {
-			{"create", "authentication.k8s.io", "tokenreviews", "", "", true},
-			{"get", "", "pods", "shop", "", true},
-			{"list", "", "pods", "shop", "", false},
-			{"get", "dapr.io", "configurations", "shop", "", true},
-			{"get", "", "secrets", own, "dapr-trust-bundle", true},
-			{"update", "", "secrets", own, "dapr-trust-bundle", true},
-			{"update", "", "configmaps", own, "dapr-trust-bundle", true},
-			{"delete", "", "secrets", own, "dapr-trust-bundle", false},
-			{"get", "", "secrets", own, "another", false},
-			{"get", "", "secrets", "shop", "dapr-trust-bundle", false},
-		},
-		"dapr-operator": {
-			{"watch", "dapr.io", "components", "", "", true},
-			{"watch", "dapr.io", "subscriptions", "", "", true},
-			{"update", "dapr.io", "components", "shop", "", false},
-			{"get", "", "secrets", "shop", "db", true},
-			{"list", "", "secrets", "shop", "", false},
-			{"update", "", "secrets", "shop", "db", false},
-			{"watch", "apps", "deployments", "", "", true},
-			{"update", "apps", "deployments", "shop", "", false},
-			{"create", "", "services", "shop", "", true},
-			{"list", "", "pods", "", "", true},
-			{"delete", "", "pods", "shop", "", false},
-			{"patch", "", "pods", "shop", "", false},
-			{"patch", "apiextensions.k8s.io", "customresourcedefinitions", "", "subscriptions.dapr.io", true},
-			{"patch", "apiextensions.k8s.io", "customresourcedefinitions", "", "components.dapr.io", false},
-			{"update", "coordination.k8s.io", "leases", own, "operator.dapr.io", true},
-			{"update", "coordination.k8s.io", "leases", own, "another", false},
-		},
-		"dapr-placement": {
-			{"get", "", "pods", own, "", false},
-			{"get", "", "secrets", own, "dapr-trust-bundle", false},
-			{"list", "dapr.io", "components", "shop", "", false},
-		},
-	}
-	client := server.Client(t)
-	for account, all := range accounts {
-		for _, r := range all {
-			var answer struct{ Status struct{ Allowed bool } }
-			err := client.Do(t.Context(), http.MethodPost, map[string]any{"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": map[string]any{
-				"user":               "system:serviceaccount:dapr-system:" + account,
-				"groups":             []string{"system:serviceaccounts", "system:serviceaccounts:dapr-system", "system:authenticated"},
-				"resourceAttributes": map[string]string{"verb": r.verb, "group": r.group, "resource": r.resource, "namespace": r.namespace, "name": r.name},
-			}}, &answer, "apis", "authorization.k8s.io", "v1", "subjectaccessreviews")
-			if err != nil {
-				t.Fatal(err)
-			}
-			if answer.Status.Allowed != r.may {
-				t.Errorf("%s: %+v: got %t", account, r, answer.Status.Allowed)
-			}
-		}
 	}
 }

@@ -2,6 +2,7 @@ package operator
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -41,8 +42,13 @@ type conversionResponse struct {
 // convert is the webhook by which the API server has Subscriptions of one version made into those of the other.
 func convert(w http.ResponseWriter, r *http.Request) {
 	var review conversionReview
-	err := json.NewDecoder(io.LimitReader(r.Body, maxReview)).Decode(&review)
-	if err != nil || review.Request == nil {
+	decoder := json.NewDecoder(io.LimitReader(r.Body, maxReview))
+	decoder.UseNumber() // a float would not hold all digits
+	err := decoder.Decode(&review)
+	if err == nil && review.Request == nil {
+		err = errors.New("there is none")
+	}
+	if err != nil {
 		http.Error(w, fmt.Sprintf("want a ConversionReview with a request: %v", err), http.StatusBadRequest)
 		return
 	}
