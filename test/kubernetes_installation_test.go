@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -19,6 +20,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	api "github.com/daprd/daprd/pkg/cluster"
+	_ "github.com/daprd/daprd/pkg/injector" // so that Go's cache of tests sees what the binaries are made of
+	_ "github.com/daprd/daprd/pkg/operator"
 	"github.com/daprd/daprd/test/kube"
 )
 
@@ -67,14 +70,17 @@ func install(t *testing.T, lifetime string) *installation {
 	i.client = i.Client(t)
 	i.way = newLink(t, i.Address)
 	i.Way = i.way.address
-	i.kubectl(t, "", "apply", "--server-side", "--filename", "../charts/daprd/crds")
+	crds, err := filepath.Glob("../charts/daprd/crds/*.yaml")
+	if err != nil || len(crds) == 0 {
+		t.Fatalf("there are no CRDs: %v", err)
+	}
+	i.kubectl(t, manifest(t, crds...), "apply", "--server-side", "--filename", "-")
 	i.kubectl(t, "", "wait", "--for=condition=established", "customresourcedefinition", "--all")
 	i.kubectl(t, "", "create", "namespace", controlPlane.namespace)
-	i.kubectl(t, "", "apply", "--filename", "chart/testdata/default.yaml") // test/chart holds it against Helm
+	i.kubectl(t, manifest(t, "chart/testdata/default.yaml"), "apply", "--filename", "-") // test/chart holds it against Helm
 	i.lifetime(t, lifetime)
 	i.Namespace(t, "default")
 	i.Apply(t, "{apiVersion: v1, kind: ServiceAccount, metadata: {name: replicaset-controller, namespace: kube-system}}")
-	var err error
 	if i.controller, err = api.New(i.KubeconfigOf(t, "kube-system", "replicaset-controller"), "test"); err != nil {
 		t.Fatal(err)
 	}
@@ -86,6 +92,19 @@ func install(t *testing.T, lifetime string) *installation {
 	i.start(t, "deployments", "dapr-operator", operatorBinary)
 	i.start(t, "deployments", "dapr-sidecar-injector", injectorBinary)
 	return i
+}
+
+// manifest is the text of files.
+func manifest(t *testing.T, files ...string) (text string) {
+	t.Helper()
+	for _, file := range files {
+		one, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text += "---\n" + string(one)
+	}
+	return text
 }
 
 // kubectl runs as the administrator.
