@@ -104,6 +104,15 @@ func begin(t *testing.T, settings channel.ActorSettings, call func(ctx context.C
 // beginOn is begin with a store of the test's own.
 func beginOn(t *testing.T, kept state.Store, settings channel.ActorSettings, call func(ctx context.Context, id, method string, header channel.Header) error) *mesh {
 	t.Helper()
+	h := &host{call: call}
+	m := beginWith(t, kept, settings, h)
+	m.host = h
+	return m
+}
+
+// beginWith is begin with an application of the test's own, too.
+func beginWith(t testing.TB, kept state.Store, settings channel.ActorSettings, h channel.ActorHost) *mesh {
+	t.Helper()
 	store := state.NewService(state.Deps{AppID: "myapp"})
 	if err := store.Add("st", kept, state.Settings{ActorStateStore: true}); err != nil {
 		t.Fatal(err)
@@ -111,12 +120,12 @@ func beginOn(t *testing.T, kept state.Store, settings channel.ActorSettings, cal
 	log := logrus.New()
 	log.SetOutput(io.Discard)
 	table := &ready.Slot[actors.Table]{}
-	m := &mesh{counts: &counts{}, host: &host{call: call}}
+	m := &mesh{counts: &counts{}}
 	m.Service = actors.New(actors.Deps{AppID: "myapp", Namespace: "default", Table: table, State: store, App: &ready.Slot[channel.App]{},
 		Observer: m.counts, Log: log})
 	m.table = &alone{hosting: m}
 	table.Fill(m.table)
-	if _, err := m.Host(t.Context(), &channel.AppConfiguration{Entities: []string{"T"}, ActorSettings: settings}, m.host); err != nil {
+	if _, err := m.Host(t.Context(), &channel.AppConfiguration{Entities: []string{"T"}, ActorSettings: settings}, h); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
