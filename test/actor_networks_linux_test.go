@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -277,7 +278,11 @@ func again(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	child := exec.Command(unshare[0], append(unshare[1:], os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=24h")...)
+	var bound time.Duration // none
+	if end, ok := t.Deadline(); ok {
+		bound = time.Until(end)
+	}
+	child := exec.Command(unshare[0], append(unshare[1:], os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout="+bound.String())...)
 	child.Env = append(os.Environ(), inNetworks+"=1", builtIn+"="+folder)
 	out, err := child.CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
