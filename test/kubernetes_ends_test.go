@@ -3,6 +3,7 @@ package test
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -68,6 +69,9 @@ func blockShutdown(t *testing.T, s *story) {
 	pod := s.endingPod(t, "plain", "dapr.io/block-shutdown-duration: 5m")
 	app := startApplication(t, well)
 	c := s.run(t, pod, "daprd", binary, 3000, app.port)
+	if roots := "DAPR_TRUST_ANCHORS=" + s.webhookRoots(t); !slices.Contains(c.Variables, roots) {
+		t.Errorf("the pod does not have the roots of now: %q", c.Variables)
+	}
 	c.passes(t, c.ReadinessProbe)
 	c.ready(t)
 	c.awaits(t, "App entered healthy status")

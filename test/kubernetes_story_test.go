@@ -29,7 +29,7 @@ import (
 
 const (
 	// certificates live so long while the root is replaced, so that all are renewed soon.
-	shortLife = "8s"
+	shortLife = "16s"
 	// usualLife is the chart's.
 	usualLife = "24h"
 	// seedPod is the pod of the seed's trace.
@@ -376,21 +376,18 @@ func replaceRoot(t *testing.T, s *story) {
 	s.updated(t, before)
 	s.orders.more(t, 10)
 
-	put(map[string]string{"ca.crt": newRoot})
-	eventually(t, "the API server trusts the new root alone", func() bool {
-		return strings.TrimSpace(s.webhookRoots(t)) == strings.TrimSpace(newRoot)
-	})
-	s.orders.more(t, 10)
-
 	// From here on certificates live as long as usually: sentry cannot give any without the API server.
 	s.lifetime(t, usualLife)
-	s.replace(t, "dapr-sentry", sentryBinary)
+	put(map[string]string{"ca.crt": newRoot})
 	for _, address := range s.servers() {
 		eventually(t, "the certificate at "+address+" lives long", func() bool {
 			leaf, _ := certificate(t, address)
 			return time.Until(leaf.NotAfter) > time.Hour
 		})
 	}
+	eventually(t, "the API server trusts the new root alone", func() bool {
+		return strings.TrimSpace(s.webhookRoots(t)) == strings.TrimSpace(newRoot)
+	})
 	s.orders.more(t, 10)
 }
 
