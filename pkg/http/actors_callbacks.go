@@ -40,6 +40,14 @@ type reminderBody struct {
 	Failure   *failureBody `json:"failure_policy"`
 }
 
+// data are those of the body; null is none.
+func (b *reminderBody) data() []byte {
+	if string(b.Data) == "null" {
+		return nil
+	}
+	return b.Data
+}
+
 // callback names the reminder or timer of the path, in memory that outlives the call.
 func (c *call) callback() (actorType, actorID, name string) {
 	actorType, actorID = c.actor()
@@ -58,7 +66,7 @@ func (s *Server) createReminder(c *call) {
 	}
 	actorType, actorID, name := c.callback()
 	c.done(s.blocks.Actors.CreateReminder(c.Context(), &reminders.Reminder{ActorType: actorType, ActorID: actorID, Name: name,
-		Data: body.Data, DueTime: body.DueTime, Period: body.Period, TTL: body.TTL, Failure: failure}, body.Overwrite == nil || *body.Overwrite))
+		Data: body.data(), DueTime: body.DueTime, Period: body.Period, TTL: body.TTL, Failure: failure}, body.Overwrite == nil || *body.Overwrite))
 }
 
 // failureBody is the failure policy: {"drop":{}} or {"constant":{"interval":"1s","maxRetries":3}}.
@@ -143,7 +151,7 @@ func (s *Server) createTimer(c *call) {
 	}
 	actorType, actorID, name := c.callback()
 	c.done(s.blocks.Actors.CreateTimer(&timers.Timer{ActorType: actorType, ActorID: actorID, Name: name, Callback: body.Callback,
-		Data: body.Data, DueTime: body.DueTime, Period: body.Period, TTL: body.TTL}))
+		Data: body.data(), DueTime: body.DueTime, Period: body.Period, TTL: body.TTL}))
 }
 
 func (s *Server) deleteTimer(c *call) {
