@@ -21,7 +21,7 @@ PACKAGES ?= ./...
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: build ## build, then run two example apps with their sidecars and show them at work
+run: $(BIN)/daprd ## build, then run two example apps with their sidecars and show them at work
 	$(GO) run ./examples/hello -daprd $(BIN)/daprd
 
 build: $(BINARIES:%=$(BIN)/%) ## build bin/daprd and the parts of the control plane: static binaries
@@ -52,7 +52,7 @@ fmt: ## gofmt everything
 gen: ## generate the Go code of the .proto files anew
 	$(GO) run ./pkg/proto/gen
 
-bench: build ## measure daprd against a direct call; prints a table
+bench: $(BIN)/daprd ## measure daprd against a direct call; prints a table
 	$(GO) run ./bench -daprd $(BIN)/daprd
 
 services: ## install the servers and runtimes that the tests use, where they are missing, and build the API server of Kubernetes
