@@ -162,7 +162,7 @@ func (s *Store) moveAll(ctx context.Context, k *kind, m *move) error {
 
 // moveOne writes one reminder, if it can be read, has something left to do, and no page names it.
 func (s *Store) moveOne(ctx context.Context, k *kind, m *move, key string, i int, text json.RawMessage) (readable bool, err error) {
-	_, r, err := s.oldRecord(ctx, k.layout, key, i, text)
+	r, err := s.oldRecord(ctx, k.layout, key, i, text)
 	if isUnreadable(err) {
 		return false, nil
 	}

@@ -125,7 +125,7 @@ func (s *Store) surveyList(ctx context.Context, l layout, from source, is *surve
 		// An empty list can be deleted.
 		is.more = is.more || len(entries) == 0
 		for i := 0; i < len(entries) && !is.more; i++ {
-			_, _, err := s.oldRecord(ctx, l, from.Key, i, entries[i])
+			_, err := s.oldRecord(ctx, l, from.Key, i, entries[i])
 			if err != nil && !isUnreadable(err) {
 				return err
 			}
@@ -144,16 +144,17 @@ func (s *Store) list(ctx context.Context, from source) (entries []json.RawMessag
 }
 
 // oldRecord reads the entry i of a list, and what is left of it: a record, or nil where nothing is.
-func (s *Store) oldRecord(ctx context.Context, l layout, key string, i int, text json.RawMessage) (old *oldReminder, r *record, err error) {
-	old = new(oldReminder)
+func (s *Store) oldRecord(ctx context.Context, l layout, key string, i int, text json.RawMessage) (*record, error) {
+	var old oldReminder
 	unreadable := func(cause error) error {
 		return &unreadableError{key, fmt.Errorf("entry %d, the reminder %.100s of the actor %s/%.100s: %w", i, old.Name, l.actorType, old.ActorID, cause)}
 	}
-	if err := json.Unmarshal(text, old); err != nil {
-		return nil, nil, unreadable(err)
+	if err := json.Unmarshal(text, &old); err != nil {
+		return nil, unreadable(err)
 	}
-	if r, err = old.record(nil); err != nil {
-		return nil, nil, unreadable(err)
+	r, err := old.record(nil)
+	if err != nil {
+		return nil, unreadable(err)
 	}
 	var last oldTrack
 	track := l.oldTrack(old.ActorID, old.Name)
@@ -164,9 +165,9 @@ func (s *Store) oldRecord(ctx context.Context, l layout, key string, i int, text
 		}
 	}
 	if isUnreadable(err) {
-		return nil, nil, unreadable(err)
+		return nil, unreadable(err)
 	}
-	return old, r, err
+	return r, err
 }
 
 var errNobody = errors.New("it names no actor")
