@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -45,10 +46,8 @@ const (
 // patience bounds what a test waits for, on a loaded machine.
 const patience = 2 * time.Minute
 
-// controlPlane is what a chart installs, with no more granted than the operator needs.
+// controlPlane is what the operator finds in a cluster, beside its own objects of the chart.
 const controlPlane = `
-{apiVersion: v1, kind: ServiceAccount, metadata: {name: dapr-operator, namespace: dapr-system}}
----
 {apiVersion: v1, kind: Secret, metadata: {name: dapr-trust-bundle, namespace: dapr-system}}
 ---
 {apiVersion: v1, kind: ConfigMap, metadata: {name: dapr-trust-bundle, namespace: dapr-system}}
@@ -62,26 +61,25 @@ apiVersion: dapr.io/v1alpha1
 kind: Configuration
 metadata: {name: daprsystem, namespace: dapr-system}
 spec: {mtls: {enabled: true, controlPlaneTrustDomain: cluster.local}}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRole
-metadata: {name: dapr-operator}
-rules:
-- {apiGroups: [apiextensions.k8s.io], resources: [customresourcedefinitions], resourceNames: [subscriptions.dapr.io], verbs: [get, patch]}
-- {apiGroups: [dapr.io], resources: [components, configurations, subscriptions, resiliencies, httpendpoints], verbs: [get, list, watch]}
-- {apiGroups: [""], resources: [secrets], verbs: [get]}
-- {apiGroups: [""], resources: [pods], verbs: [get, list, watch, delete, patch]}
-- {apiGroups: [apps], resources: [deployments, statefulsets], verbs: [get, list, watch]}
-- {apiGroups: [apps], resources: [deployments/finalizers, statefulsets/finalizers], verbs: [update]}
-- {apiGroups: [""], resources: [services], verbs: [get, list, watch, create, update, patch, delete]}
-- {apiGroups: [coordination.k8s.io], resources: [leases], verbs: [create, get, update]}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRoleBinding
-metadata: {name: dapr-operator}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: dapr-operator}
-subjects: [{kind: ServiceAccount, name: dapr-operator, namespace: dapr-system}]
 `
+
+// rights are the operator's account and what the chart grants it when the watchdog may mark pods; test/chart holds the file
+// against Helm.
+func rights(t testing.TB) string {
+	t.Helper()
+	chart, err := os.ReadFile("../../test/chart/testdata/tokens.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var kept []string
+	for document := range strings.SplitSeq(string(chart), "\n---\n") {
+		kind := regexp.MustCompile(`(?m)^kind: (ServiceAccount|(Cluster)?Role(Binding)?)$`)
+		if strings.Contains(document, "# Source: daprd/templates/operator.yaml\n") && kind.MatchString(document) {
+			kept = append(kept, document)
+		}
+	}
+	return strings.Join(kept, "\n---\n")
+}
 
 // installation is a cluster with a sentry.
 type installation struct {
@@ -97,6 +95,7 @@ func install(t testing.TB) *installation {
 	i.client = i.Client(t)
 	i.Definitions(t)
 	i.Namespace(t, namespace)
+	i.Apply(t, rights(t))
 	i.Apply(t, controlPlane)
 	i.sentry = sentrytest.Start(t, func(c *sentry.Config, _ *sentry.Deps) {
 		c.Mode, c.Kubeconfig, c.Configuration, c.Namespace, c.TrustDomain = sentry.Kubernetes, i.Kubeconfig, "daprsystem", namespace, domain
