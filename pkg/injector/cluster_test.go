@@ -48,6 +48,7 @@ func TestCluster(t *testing.T) {
 		}
 	})
 	t.Run("callers", func(t *testing.T) { callers(t, server) })
+	t.Run("restricted", func(t *testing.T) { restricted(t, server) })
 }
 
 // inCluster runs an injector as its pod would.
@@ -64,9 +65,11 @@ func inCluster(t *testing.T, server *kube.Server, sentryAddress string) *injecto
 	if err != nil {
 		t.Fatal(err)
 	}
+	mesh := newWebhook().Mesh
+	mesh.DropAllCapabilities = true
 	made, err := injector.New(injector.Config{ListenAddress: "127.0.0.1", Observed: process.Observed{HealthListenAddress: "127.0.0.1"},
 		Kubeconfig: server.KubeconfigOf(t, "dapr-system", "dapr-injector"), SentryAddress: sentryAddress,
-		AnchorsFile: write(t, "ca.crt", bundle.Data["ca.crt"]), TokenFile: write(t, "token", token), Mesh: newWebhook().Mesh}, injector.Deps{Logs: logs})
+		AnchorsFile: write(t, "ca.crt", bundle.Data["ca.crt"]), TokenFile: write(t, "token", token), Mesh: mesh}, injector.Deps{Logs: logs})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,6 +144,25 @@ func names(containers []corev1.Container) (all []string) {
 		all = append(all, c.Name)
 	}
 	return all
+}
+
+// restricted: where Pod Security takes restricted pods alone, an application that is one gets its sidecar, if that gives up
+// its capabilities and has a seccomp profile.
+func restricted(t *testing.T, server *kube.Server) {
+	server.Apply(t, `{apiVersion: v1, kind: Namespace, metadata: {name: strict, labels: {pod-security.kubernetes.io/enforce: restricted}}}
+---
+{apiVersion: v1, kind: ServiceAccount, metadata: {name: default, namespace: strict}}`)
+	pod := func(name, annotation string) string {
+		return `{apiVersion: v1, kind: Pod, metadata: {name: ` + name + `, namespace: strict, annotations: {dapr.io/enabled: "true"` + annotation + `}},
+			spec: {containers: [{name: app, image: app, securityContext: {runAsNonRoot: true, allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}, seccompProfile: {type: RuntimeDefault}}}]}}`
+	}
+	for name, annotation := range map[string]string{"plain": "", "native": `, dapr.io/enable-native-sidecar: "true"`, "sockets": ", dapr.io/unix-domain-socket-path: /s"} {
+		server.Apply(t, pod(name, annotation+", dapr.io/sidecar-seccomp-profile-type: RuntimeDefault"))
+		err := server.TryApply(t.Context(), pod(name+"-without-profile", annotation))
+		if err == nil || !strings.Contains(err.Error(), `container "daprd" must set securityContext.seccompProfile.type`) {
+			t.Errorf("%s without a profile: %v", name, err)
+		}
+	}
 }
 
 // callers: the pod of an account that may make pods, and is none of those whose pods are injected.
