@@ -269,6 +269,10 @@ func again(t *testing.T) {
 		}
 		t.Skip(text)
 	}
+	const cables = "ip link add bridge type bridge && ip link add one type veth peer name other"
+	if out, err := exec.CommandContext(t.Context(), unshare[0], append(unshare[1:], "sh", "-c", cables)...).CombinedOutput(); err != nil {
+		t.Skipf("this kernel has no bridges or no veth: %v: %s", err, out)
+	}
 	for _, build := range []func() (string, error){binary, placementBinary} {
 		if _, err := build(); err != nil {
 			t.Fatal(err)

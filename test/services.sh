@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what the tests start themselves: redis-server for the Redis components, Node.js and npm for the
-# JavaScript SDK, etcd for the API server of Kubernetes and kubectl for what users do with it. Does nothing where
-# they are there already.
+# JavaScript SDK, etcd for the API server of Kubernetes and kubectl for what users do with it, on Linux iproute2 for
+# networks of the tests' own. Does nothing where they are there already.
 set -eu
 
 missing=""
@@ -10,6 +10,7 @@ command -v node >/dev/null || missing="$missing nodejs"
 command -v npm >/dev/null || missing="$missing npm"
 command -v etcd >/dev/null || missing="$missing etcd-server"
 command -v kubectl >/dev/null || missing="$missing kubernetes-client"
+[ "$(uname)" != Linux ] || command -v ip >/dev/null || missing="$missing iproute2"
 [ -n "$missing" ] || exit 0
 
 as_root=""
@@ -19,7 +20,7 @@ if command -v apt-get >/dev/null; then
 	$as_root apt-get update -qq
 	DEBIAN_FRONTEND=noninteractive $as_root apt-get install -y -qq --no-install-recommends $missing
 elif command -v dnf >/dev/null; then
-	$as_root dnf install -y $(echo "$missing" | sed 's/redis-server/redis/; s/etcd-server/etcd/')
+	$as_root dnf install -y $(echo "$missing" | sed 's/redis-server/redis/; s/etcd-server/etcd/; s/iproute2/iproute/')
 elif command -v brew >/dev/null; then
 	brew install $(echo "$missing" | sed 's/redis-server/redis/; s/nodejs/node/; s/npm//; s/etcd-server/etcd/; s/kubernetes-client/kubernetes-cli/')
 else
