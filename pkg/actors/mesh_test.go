@@ -309,8 +309,9 @@ func TestRemoteCancel(t *testing.T) {
 	for range 2 {
 		w.join(t, store, channel.ActorSettings{}, nil).host.cancels = true
 	}
-	w.owner = func(string) *node { return w.nodes[1] }
-	from := w.nodes[0]
+	// The one that fires ends first: it would wait for the other.
+	w.owner = func(string) *node { return w.nodes[0] }
+	from := w.nodes[1]
 	if err := from.CreateTimer(&timers.Timer{ActorType: "T", ActorID: "1", Name: "t", DueTime: "0s", Period: "10ms"}); err != nil {
 		t.Fatal(err)
 	}
@@ -320,7 +321,7 @@ func TestRemoteCancel(t *testing.T) {
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
 		_, err := from.GetReminder(t.Context(), "T", "1", "r")
 		ticks := 0
-		for _, line := range w.nodes[1].host.seen() {
+		for _, line := range w.nodes[0].host.seen() {
 			if line == "1 fires t" {
 				ticks++
 			}
@@ -333,7 +334,7 @@ func TestRemoteCancel(t *testing.T) {
 		}
 	}
 	fired := 0
-	for _, line := range w.nodes[1].host.seen() {
+	for _, line := range w.nodes[0].host.seen() {
 		if line == "1 fires r" {
 			fired++
 		}
