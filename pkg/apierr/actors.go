@@ -17,12 +17,6 @@ var (
 	// ActorRuntimeClosed: the sidecar is about to end.
 	ActorRuntimeClosed = Row{Code: "ERR_ACTOR_RUNTIME_CLOSED", HTTP: http.StatusServiceUnavailable, GRPC: codes.Unavailable,
 		Format: "actor runtime is closed"}
-	// ActorNoAppChannel: the sidecar has no application to call for actors.
-	ActorNoAppChannel = Row{Code: "ERR_ACTOR_NO_APP_CHANNEL", HTTP: http.StatusBadRequest, GRPC: codes.Unavailable,
-		Format: "app channel is not initialized"}
-	// ActorNamespaceRequired: sidecars with mutual TLS in a cluster must have a namespace.
-	ActorNamespaceRequired = Row{Code: "ERR_ACTOR_NAMESPACE_REQUIRED", HTTP: http.StatusPreconditionFailed, GRPC: codes.FailedPrecondition,
-		Format: "actors must have a namespace configured when running in Kubernetes mode"}
 	// ActorTypeReserved: the type is that of workflows.
 	ActorTypeReserved = Row{Code: "ERR_ACTOR_TYPE_RESERVED", HTTP: http.StatusForbidden, GRPC: codes.PermissionDenied,
 		Format: "actor type %q is reserved for the Dapr workflow runtime; direct actor API access is not permitted"}
