@@ -171,6 +171,7 @@ func callers(t *testing.T, server *kube.Server) {
 ---
 {apiVersion: rbac.authorization.k8s.io/v1, kind: RoleBinding, metadata: {name: maker, namespace: shop}, roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: maker},
   subjects: [{kind: ServiceAccount, name: default, namespace: shop}]}`)
+	server.Granted(t, "shop", "default", "create", "pods")
 	theirs, err := cluster.New(server.KubeconfigOf(t, "shop", "default"), "test")
 	if err != nil {
 		t.Fatal(err)

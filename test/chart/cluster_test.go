@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"gopkg.in/yaml.v3"
 
@@ -231,10 +232,27 @@ func rbac(t *testing.T, with string) string {
 	return strings.Join(kept, "\n---\n")
 }
 
+// settling bounds how long the API server may take to learn of roles that have come and gone.
+const settling = 30 * time.Second
+
 // mayDo: the API server says yes to each grant, lists no others for the account than these in three namespaces, and says no
 // to what nobody may.
 func mayDo(t *testing.T, server *kube.Server, account string, grants []grant) {
+	t.Helper()
 	client := server.Client(t)
+	for end := time.Now().Add(settling); ; time.Sleep(50 * time.Millisecond) {
+		wrong := differences(t, server, client, account, grants)
+		if len(wrong) == 0 {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatal(strings.Join(wrong, "\n"))
+		}
+	}
+}
+
+func differences(t *testing.T, server *kube.Server, client *cluster.Client, account string, grants []grant) (wrong []string) {
+	t.Helper()
 	for _, g := range grants {
 		for verb := range strings.FieldsSeq(g.verbs) {
 			namespace := g.namespace
@@ -242,7 +260,7 @@ func mayDo(t *testing.T, server *kube.Server, account string, grants []grant) {
 				namespace = "kube-system"
 			}
 			if !allowed(t, client, account, verb, g.resource, g.name, namespace) {
-				t.Errorf("it may not %s %s %s in %q", verb, g.resource, g.name, g.namespace)
+				wrong = append(wrong, fmt.Sprintf("it may not %s %s %s in %q", verb, g.resource, g.name, g.namespace))
 			}
 		}
 	}
@@ -257,15 +275,16 @@ func mayDo(t *testing.T, server *kube.Server, account string, grants []grant) {
 		}
 		for right := range listed(t, server, account, namespace) {
 			if !want[right] {
-				t.Errorf("it may %q in %s", right, namespace)
+				wrong = append(wrong, fmt.Sprintf("it may %q in %s", right, namespace))
 			}
 		}
 	}
 	for _, r := range forbidden {
 		if allowed(t, client, account, r.verbs, r.resource, r.name, r.namespace) {
-			t.Errorf("it may %s %s %s in %q", r.verbs, r.resource, r.name, r.namespace)
+			wrong = append(wrong, fmt.Sprintf("it may %s %s %s in %q", r.verbs, r.resource, r.name, r.namespace))
 		}
 	}
+	return wrong
 }
 
 // forbidden is what would be worst, and nobody needs.

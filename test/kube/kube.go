@@ -8,6 +8,7 @@
 //	server.Client(t)                              // a cluster.Client of the administrator
 //	server.Kubeconfig                             // the file of the administrator, for processes
 //	server.KubeconfigOf(t, "shop", "default")     // the file of a service account, for what RBAC grants it
+//	server.Granted(t, "shop", "app", "get", "pods") // waits until a right that was granted is in force
 //	server.Token(t, "shop", "default", pod, aud)  // a token as a pod has it, bound to that pod
 //	server.Forward(t, "shop", "hook", address)    // what the API server asks of a service goes to address: webhooks
 //	server.Container(t, "shop", "pod", "app")     // what a kubelet would start that container with

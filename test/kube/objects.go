@@ -205,3 +205,31 @@ func (s *Server) KubeconfigOf(t testing.TB, namespace, account string) (path str
 	}
 	return path
 }
+
+// Granted waits until the API server lets a service account do what RBAC has just granted it: it learns of roles with a
+// delay. The resource is one of Kubernetes' own, in the account's namespace.
+func (s *Server) Granted(t testing.TB, namespace, account, verb, resource string) {
+	t.Helper()
+	client := s.Client(t)
+	question := map[string]any{"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": map[string]any{
+		"user":               "system:serviceaccount:" + namespace + ":" + account,
+		"resourceAttributes": map[string]any{"namespace": namespace, "verb": verb, "resource": resource},
+	}}
+	for end := time.Now().Add(startTime); ; time.Sleep(10 * time.Millisecond) {
+		var answer struct {
+			Status struct {
+				Allowed bool   `json:"allowed"`
+				Reason  string `json:"reason"`
+			} `json:"status"`
+		}
+		if err := client.Do(t.Context(), http.MethodPost, question, &answer, "apis", "authorization.k8s.io", "v1", "subjectaccessreviews"); err != nil {
+			t.Fatal(err)
+		}
+		if answer.Status.Allowed {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("the account %s of namespace %s may not %s %s: %s", account, namespace, verb, resource, answer.Status.Reason)
+		}
+	}
+}

@@ -43,6 +43,7 @@ func shop(t *testing.T) (kubeconfig string) {
 		}
 	}
 	server.Apply(t, granted)
+	server.Granted(t, "shop", "default", "list", "secrets")
 	return server.KubeconfigOf(t, "shop", "default")
 }
 
