@@ -13,7 +13,8 @@ TAGS     := grpcnotrace
 SHIPPED  := CGO_ENABLED=0 GOFLAGS='-trimpath -tags=$(TAGS)'
 BINARIES := $(notdir $(wildcard cmd/*))
 SOURCES  := $(shell find cmd pkg -name '*.go' -not -name '*_test.go' 2>/dev/null) go.mod go.sum
-PACKAGES ?= ./...
+# The tests of whole sidecars take longest and wait most: they come first, so that the others run beside them.
+PACKAGES ?= ./test ./...
 
 .PHONY: help run build test race soak lint fmt gen bench services image clean
 .DEFAULT_GOAL := help
